@@ -1,0 +1,1 @@
+//! Settings: raw layers in, validated `Settings` out.

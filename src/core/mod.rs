@@ -1,0 +1,11 @@
+//! The decisions, and nothing else: no IO, no async, no clock, and no randomness but what is
+//! passed in.
+//!
+//! The core is told (`handle_*(input, now)`) and asked (`poll_*`). It never calls back.
+
+pub mod delivery;
+pub mod event;
+pub mod id;
+pub mod status;
+pub mod time;
+pub mod watch;

@@ -1,0 +1,1 @@
+//! The cloud API: wire types, signing, client, errors and their disposition, credentials.

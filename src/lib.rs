@@ -1,0 +1,11 @@
+//! readygate says when Alibaba Cloud ECS instances take commands, and when they stop taking them.
+
+pub mod clock;
+pub mod config;
+pub mod core;
+pub mod ecs;
+pub mod emulator;
+pub mod environment;
+pub mod notify;
+pub mod store;
+pub mod telemetry;

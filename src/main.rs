@@ -1,0 +1,3 @@
+//! The `readygate` command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Receivers: webhook and file.

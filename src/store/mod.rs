@@ -1,0 +1,1 @@
+//! Durable phases, events and deliveries.
