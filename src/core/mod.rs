@@ -3,8 +3,10 @@
 //!
 //! The core is told (`handle_*(input, now)`) and asked (`poll_*`). It never calls back.
 
+pub mod call;
 pub mod delivery;
 pub mod event;
+pub mod gate;
 pub mod id;
 pub mod status;
 pub mod time;
