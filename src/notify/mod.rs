@@ -1,1 +1,3 @@
 //! Receivers: webhook and file.
+
+pub mod signing;
