@@ -34,7 +34,7 @@ pub struct Settings {
     pub shutdown_grace: Duration,
     /// What is logged and how.
     pub log: LogSettings,
-    /// The `config.json` of the `aliyun` command line, where it is not the one in the home folder.
+    /// The `config.json` of the `aliyun` command line; nothing: the one in the home folder.
     pub credentials_config_file: Option<PathBuf>,
 }
 
@@ -79,7 +79,7 @@ pub struct ScopeSettings {
     pub name: ScopeName,
     /// The region's ID, such as `cn-hangzhou`.
     pub region: String,
-    /// The profile to sign with; nothing: the one that is current in the `config.json`.
+    /// The profile to sign with; nothing: whatever credentials are found first.
     pub profile: Option<String>,
     /// The account's ID, which tells which scopes share a budget.
     pub account: Option<String>,
