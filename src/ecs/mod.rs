@@ -1,1 +1,3 @@
 //! The cloud API: wire types, signing, client, errors and their disposition, credentials.
+
+pub mod sign;
