@@ -1,4 +1,6 @@
 //! The cloud API: wire types, signing, client, errors and their disposition, credentials.
 
+pub mod credentials;
+pub mod endpoint;
 pub mod sign;
 pub mod wire;
