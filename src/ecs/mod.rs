@@ -4,6 +4,7 @@
 //! proves it, [`wire`] is the format, and [`error`] and [`refusal`] say what an answer without
 //! rows means. [`sign`] and [`wire`] serve both sides: whoever answers for the API uses them too.
 
+pub mod client;
 pub mod credentials;
 pub mod endpoint;
 pub mod error;
