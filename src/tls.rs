@@ -1,10 +1,10 @@
-//! The one choice of a cryptography library for TLS.
+//! TLS: which cryptography the process uses.
 
-/// Makes *ring* the provider of TLS for this process.
+/// Makes ring the cryptography of every TLS connection of this process.
 ///
-/// The HTTP client comes without one, because its default brings a second C library and a longer
-/// build. Whoever builds a client calls this first; calls after the first change nothing.
+/// To be called before an HTTP client is built: `reqwest` is compiled without a default. A provider
+/// that is installed already stays, so it may be called any number of times.
 pub fn install_provider() {
-    // It fails only where a provider is installed already, which is what was wanted.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    // The only error is that one is installed already, and then that one serves.
+    drop(rustls::crypto::ring::default_provider().install_default());
 }
