@@ -3,6 +3,7 @@
 mod commits;
 mod deliveries;
 mod failures;
+mod model;
 mod opening;
 
 use std::collections::BTreeMap;
