@@ -1,11 +1,13 @@
 //! The cloud API served from a simulated fleet.
 
 mod chance;
+mod checker;
 mod fleet;
 mod instance;
 mod scenario;
 mod truth;
 
+pub use checker::{Promise, Report, Told, Watched, check};
 pub use fleet::{ActionError, CreateError, Fleet, NewInstances, Portrait};
 pub use instance::{Action, AgentState};
 pub use scenario::{
