@@ -83,9 +83,12 @@ pub(super) fn draw_within(span: Span, generator: &mut ChaCha8Rng) -> Duration {
 /// A text in the form of an ECS instance ID of this region.
 pub(super) fn draw_instance_id(region: &str, generator: &mut ChaCha8Rng) -> String {
     let mut id = format!("i-{}", region_prefix(region));
+    // 36 to the power of 17 is far below 2 to the power of 128: one draw holds all characters.
+    let mut random = generator.random::<u128>();
     while id.len() < ID_LENGTH {
-        let index = generator.random_range(0..ID_ALPHABET.len());
+        let index = usize::try_from(random % 36).unwrap_or_default();
         id.extend(ID_ALPHABET.get(index).copied().map(char::from));
+        random /= 36;
     }
     id
 }

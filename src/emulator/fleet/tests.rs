@@ -330,3 +330,59 @@ proptest! {
         prop_assert_eq!(fresh, age + downtime <= Duration::from_secs(120));
     }
 }
+
+/// Made for window 20 s and grace 2.5 s, over 55 s; a stale may come up to a second late.
+#[test]
+fn the_demo_has_something_of_everything() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/config/scenarios/demo.toml");
+    let demo = Scenario::load(std::path::Path::new(path)).unwrap();
+    let mut fleet = Fleet::new(&demo, START);
+    assert_eq!(fleet.len(), 250);
+    let end = after(55.0);
+    let truths = fleet.truths(end);
+    let lengths = |group: &str| -> Vec<f64> {
+        let ids: Vec<&InstanceId> = fleet.group(group).collect();
+        let members = truths.iter().filter(|truth| ids.contains(&&truth.id));
+        let silences = members.flat_map(|truth| &truth.silences);
+        silences
+            .map(|one| seconds(one.start, one.end.unwrap_or(end)))
+            .collect()
+    };
+    assert!(lengths("steady").is_empty() && lengths("booting").is_empty());
+    assert!(lengths("rebooting").iter().all(|length| *length < 20.0));
+    let lossy = lengths("lossy");
+    assert!(lossy.len() >= 20 && lossy.iter().all(|length| *length < 22.5));
+    assert!(
+        lossy.iter().any(|length| *length > 20.0),
+        "the raw flag flaps"
+    );
+    for (group, count) in [("stopping", 5), ("crashing", 2), ("slow-reboot", 1)] {
+        let told = lengths(group)
+            .iter()
+            .filter(|length| **length > 23.5)
+            .count();
+        assert_eq!(told, count, "{group}: {:?}", lengths(group));
+    }
+    let after_two_heartbeats = |truth: &&InstanceTruth| {
+        let ended = truth.silences.first().and_then(|one| one.end);
+        ended.is_some_and(|at| truth.last_heartbeat > Some(at))
+    };
+    let ids: Vec<&InstanceId> = fleet.group("stopping").collect();
+    let members = truths.iter().filter(|truth| ids.contains(&&truth.id));
+    assert_eq!(members.filter(after_two_heartbeats).count(), 3, "recovered");
+    let late = after(15.0);
+    let never = truths
+        .iter()
+        .filter(|truth| truth.first_heartbeat.is_none());
+    assert_eq!(never.count(), 3, "overdue");
+    let booted = truths.iter().filter_map(|truth| truth.first_heartbeat);
+    assert!(booted.clone().all(|first| first <= late));
+    assert_eq!(booted.filter(|first| *first >= START).count(), 40);
+    assert_eq!(
+        truths
+            .iter()
+            .filter(|truth| truth.released.is_some())
+            .count(),
+        4
+    );
+}
