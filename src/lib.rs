@@ -9,3 +9,4 @@ pub mod environment;
 pub mod notify;
 pub mod store;
 pub mod telemetry;
+pub mod tls;

@@ -48,8 +48,16 @@ impl Gate {
 mod tests {
     use super::*;
 
+    fn running(active_tasks: u64) -> Status {
+        Status {
+            active_tasks: Some(active_tasks),
+            ..Status::default()
+        }
+    }
+
     #[test]
     fn each_condition_is_named_when_it_does_not_hold() {
+        let nothing_said = Status::default();
         let linux = Status {
             os_type: Some(OsType::Linux),
             ..Status::default()
@@ -58,19 +66,11 @@ mod tests {
             session_manager: Some(true),
             ..Status::default()
         };
-        let busy = Status {
-            active_tasks: Some(2),
-            ..Status::default()
-        };
-        let idle = Status {
-            active_tasks: Some(0),
-            ..Status::default()
-        };
         let session_manager = Gate {
             session_manager: true,
             ..Gate::default()
         };
-        let idle_gate = Gate {
+        let idle = Gate {
             idle: true,
             ..Gate::default()
         };
@@ -78,29 +78,23 @@ mod tests {
             os_type: Some(OsType::Windows),
             ..Gate::default()
         };
+        let not_supported = "the agent does not support session manager";
+        let not_counted = "the reply does not say how many commands are running";
         let cases = [
-            (&Gate::default(), &linux, None),
+            (&Gate::default(), &nothing_said, None),
             (&session_manager, &managed, None),
+            (&session_manager, &nothing_said, Some(not_supported)),
+            (&idle, &running(0), None),
             (
-                &session_manager,
-                &linux,
-                Some("the agent does not support session manager"),
-            ),
-            (&idle_gate, &idle, None),
-            (
-                &idle_gate,
-                &busy,
+                &idle,
+                &running(2),
                 Some("2 commands are running, none wanted"),
             ),
-            (
-                &idle_gate,
-                &linux,
-                Some("the reply does not say how many commands are running"),
-            ),
+            (&idle, &nothing_said, Some(not_counted)),
             (&windows, &linux, Some("it runs Linux, Windows wanted")),
             (
                 &windows,
-                &idle,
+                &running(0),
                 Some("the reply does not name its system, Windows wanted"),
             ),
         ];

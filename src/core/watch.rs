@@ -1,63 +1,17 @@
-//! A watch: our record of following one instance.
+//! A watch: our record of following one instance, and the rules by which its phase changes.
 
-use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use super::event::Reason;
+use super::event::{EventType, Reason, ReasonCode};
 use super::id::InstanceId;
+pub use super::phase::Phase;
+use super::rules::{HEARTBEAT_RESOLUTION, Policy, Rules};
+use super::status::{OsType, Sighting, Status};
 use super::time::Timestamp;
 
-/// Our word for the state of an instance, decided from observations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Phase {
-    /// Not ready yet on our watch.
-    Pending,
-    /// The gate held, and it has been fresh since.
-    Ready,
-    /// Silent, but not yet for the window and the grace.
-    Late,
-    /// Silent for the window and the grace.
-    Stale,
-    /// The API does not know it (any more).
-    Gone,
-}
-
-impl Phase {
-    /// Every phase, in the order of an instance's life.
-    pub const ALL: [Self; 5] = [
-        Self::Pending,
-        Self::Ready,
-        Self::Late,
-        Self::Stale,
-        Self::Gone,
-    ];
-
-    /// The word as it is stored and shown.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Ready => "ready",
-            Self::Late => "late",
-            Self::Stale => "stale",
-            Self::Gone => "gone",
-        }
-    }
-
-    /// Reads back the stored word.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|phase| phase.as_str() == text)
-    }
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
+/// How often one that was seen must be found absent before it is `gone`.
+const ABSENCES_TO_BE_GONE: u32 = 3;
 
 /// What of a watch survives a restart.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,3 +37,487 @@ pub struct WatchRecord {
     /// Why it is in its phase.
     pub reason: Reason,
 }
+
+/// From where a sighting is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct View {
+    /// Server time when the question was sent, not later than it really was: what is silent by
+    /// this time is silent for certain.
+    pub at: Timestamp,
+    /// Whether silence may be judged: the server's time is known.
+    pub silence_counts: bool,
+    /// Whether a missing row means an absent instance: the replies of this scope are complete.
+    pub absence_counts: bool,
+}
+
+/// What the newest sighting was, as far as the schedule needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Newest {
+    /// Not one yet in this process.
+    None,
+    /// A row with status true.
+    Fresh,
+    /// A row with status false.
+    Silent,
+    /// A whole reply had no row for it.
+    NoRow,
+    /// Asked for alone, it was answered with 404.
+    NotFound,
+}
+
+/// Something about a watch that must be made durable: a transition, a fact told as an event, or a
+/// mark without an event (a watch has begun, was first seen, is missing).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The watch as it is from here on.
+    pub record: WatchRecord,
+    /// The phase before; the same where only a mark changed.
+    pub previous_phase: Phase,
+    /// Since when it was in the phase before.
+    pub previous_since: Timestamp,
+    /// What is to be told, if anything.
+    pub event: Option<EventType>,
+    /// From the newest row.
+    pub os_type: Option<OsType>,
+    /// From the newest row.
+    pub agent_version: Option<String>,
+}
+
+/// One instance that is followed: its phase and what the rules need to decide the next one.
+#[derive(Debug, Clone)]
+pub struct Watch {
+    instance: InstanceId,
+    policy: Arc<Policy>,
+    phase: Phase,
+    since: Timestamp,
+    sequence: u64,
+    generation: u32,
+    /// Set by the first sighting: before it, server time may not be known.
+    started: Option<Timestamp>,
+    overdue_told: bool,
+    seen: bool,
+    absent_since: Option<Timestamp>,
+    absences: u32,
+    last_heartbeat: Option<Timestamp>,
+    last_fresh: Option<Timestamp>,
+    recovery: Option<Recovery>,
+    newest: Newest,
+}
+
+/// Heartbeats counted towards the end of `stale`.
+#[derive(Debug, Clone, Copy)]
+struct Recovery {
+    heartbeats: u32,
+    newest: Timestamp,
+}
+
+/// What the rules say of a sighting.
+struct Judgement {
+    phase: Phase,
+    event: Option<EventType>,
+    code: ReasonCode,
+    message: String,
+}
+
+impl Watch {
+    /// A watch that begins with its first sighting.
+    #[must_use]
+    pub const fn new(instance: InstanceId, policy: Arc<Policy>) -> Self {
+        Self {
+            instance,
+            policy,
+            phase: Phase::Pending,
+            since: Timestamp::from_micros(0),
+            sequence: 0,
+            generation: 0,
+            started: None,
+            overdue_told: false,
+            seen: false,
+            absent_since: None,
+            absences: 0,
+            last_heartbeat: None,
+            last_fresh: None,
+            recovery: None,
+            newest: Newest::None,
+        }
+    }
+
+    /// A watch that goes on where an earlier process left it. Nothing is judged before it was
+    /// observed again: a daemon that was down is no outage of an agent.
+    #[must_use]
+    pub fn restore(record: &WatchRecord, policy: Arc<Policy>) -> Self {
+        Self {
+            phase: record.phase,
+            since: record.since,
+            sequence: record.sequence,
+            generation: record.generation,
+            started: Some(record.started),
+            overdue_told: record.overdue_told,
+            seen: record.seen,
+            absent_since: record.absent_since,
+            last_heartbeat: record.reason.last_heartbeat,
+            ..Self::new(record.instance.clone(), policy)
+        }
+    }
+
+    /// Whom it follows.
+    #[must_use]
+    pub const fn instance(&self) -> &InstanceId {
+        &self.instance
+    }
+
+    /// The phase it is in.
+    #[must_use]
+    pub const fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Since when it is in its phase, in server time.
+    #[must_use]
+    pub const fn since(&self) -> Timestamp {
+        self.since
+    }
+
+    /// When it began, in server time; nothing before the first sighting.
+    #[must_use]
+    pub const fn started(&self) -> Option<Timestamp> {
+        self.started
+    }
+
+    /// Whether a row for it was seen in this generation.
+    #[must_use]
+    pub const fn seen(&self) -> bool {
+        self.seen
+    }
+
+    /// What the newest sighting was.
+    #[must_use]
+    pub const fn newest(&self) -> Newest {
+        self.newest
+    }
+
+    /// Whether it must be asked for alone: a 404 for it would be a 404 for its whole batch.
+    #[must_use]
+    pub fn is_suspect(&self) -> bool {
+        match self.newest {
+            Newest::NotFound => true,
+            Newest::None => self.phase == Phase::Gone || self.absent_since.is_some(),
+            Newest::Fresh | Newest::Silent | Newest::NoRow => false,
+        }
+    }
+
+    /// How often in a row it was absent.
+    #[must_use]
+    pub const fn absences(&self) -> u32 {
+        self.absences
+    }
+
+    /// The first moment, in server time, at which silence could be judged `stale`: nothing where
+    /// no heartbeat and no fresh reply is known.
+    #[must_use]
+    pub fn stale_at(&self, rules: &Rules) -> Option<Timestamp> {
+        self.last_heartbeat
+            .or(self.last_fresh)
+            .map(|beat| beat + rules.stale_after() + HEARTBEAT_RESOLUTION)
+    }
+
+    /// When it becomes overdue if it is still pending; nothing once that was told.
+    #[must_use]
+    pub fn overdue_at(&self) -> Option<Timestamp> {
+        match (self.phase, self.started) {
+            (Phase::Pending, Some(started)) if !self.overdue_told => {
+                Some(started + self.policy.ready_deadline)
+            }
+            _ => None,
+        }
+    }
+
+    /// When its absence can make it `gone`.
+    #[must_use]
+    pub fn gone_at(&self, rules: &Rules) -> Option<Timestamp> {
+        let span = if self.seen {
+            rules.absent_span()
+        } else {
+            rules.absent_after
+        };
+        self.absent_since.map(|since| since + span)
+    }
+
+    /// The commit of its newest change gave it this sequence.
+    pub fn handle_committed(&mut self, sequence: u64) {
+        self.sequence = self.sequence.max(sequence);
+    }
+
+    /// Judges one sighting. Total: what is impossible changes nothing.
+    pub fn handle_sighting(
+        &mut self,
+        sighting: &Sighting,
+        view: View,
+        rules: &Rules,
+    ) -> Option<Change> {
+        if matches!(sighting, Sighting::NoRow) && !view.absence_counts {
+            return None;
+        }
+        let before = (
+            self.phase,
+            self.since,
+            self.seen,
+            self.absent_since.is_some(),
+        );
+        let begins = self.started.is_none();
+        if begins {
+            self.started = Some(view.at);
+            self.since = view.at;
+        }
+        let judgement = match sighting {
+            Sighting::Row(status) => self.judge_row(status, view, rules),
+            Sighting::NoRow => self.judge_absence(false, view, rules),
+            Sighting::NotFound => self.judge_absence(true, view, rules),
+        };
+        let (previous_phase, previous_since, seen, absent) = before;
+        if judgement.phase != previous_phase {
+            self.transition_to(judgement.phase, view.at);
+        }
+        let marked = begins || seen != self.seen || absent != self.absent_since.is_some();
+        if judgement.phase == previous_phase && judgement.event.is_none() && !marked {
+            return None;
+        }
+        let status = match sighting {
+            Sighting::Row(status) => Some(status),
+            Sighting::NoRow | Sighting::NotFound => None,
+        };
+        Some(Change {
+            previous_phase,
+            previous_since: if begins { view.at } else { previous_since },
+            event: judgement.event,
+            os_type: status.and_then(|status| status.os_type),
+            agent_version: status.and_then(|status| status.agent_version.clone()),
+            record: self.record(judgement.code, judgement.message, view.at),
+        })
+    }
+
+    fn record(&self, code: ReasonCode, message: String, at: Timestamp) -> WatchRecord {
+        WatchRecord {
+            instance: self.instance.clone(),
+            phase: self.phase,
+            since: self.since,
+            sequence: self.sequence,
+            generation: self.generation,
+            started: self.started.unwrap_or(at),
+            overdue_told: self.overdue_told,
+            seen: self.seen,
+            absent_since: self.absent_since,
+            reason: Reason {
+                code,
+                message,
+                last_heartbeat: self.last_heartbeat,
+            },
+        }
+    }
+
+    fn transition_to(&mut self, phase: Phase, at: Timestamp) {
+        self.phase = phase;
+        self.since = at;
+        self.recovery = None;
+    }
+
+    fn stay(&self, code: ReasonCode, message: String) -> Judgement {
+        Judgement {
+            phase: self.phase,
+            event: None,
+            code,
+            message,
+        }
+    }
+
+    fn judge_row(&mut self, status: &Status, view: View, rules: &Rules) -> Judgement {
+        if self.phase == Phase::Gone {
+            self.revive(view.at);
+        }
+        self.seen = true;
+        self.absent_since = None;
+        self.absences = 0;
+        // An older time can only come from a reply that was overtaken.
+        self.last_heartbeat = self.last_heartbeat.max(status.last_heartbeat);
+        if status.fresh {
+            self.newest = Newest::Fresh;
+            self.last_fresh = Some(view.at);
+            self.judge_fresh(status, view, rules)
+        } else {
+            self.newest = Newest::Silent;
+            self.recovery = None;
+            self.judge_silent(status, view, rules)
+        }
+    }
+
+    /// The ID came back: whatever it is now, it starts over.
+    fn revive(&mut self, at: Timestamp) {
+        self.transition_to(Phase::Pending, at);
+        self.generation = self.generation.saturating_add(1);
+        self.started = Some(at);
+        self.overdue_told = false;
+        self.last_heartbeat = None;
+        self.last_fresh = None;
+    }
+
+    fn judge_fresh(&mut self, status: &Status, view: View, rules: &Rules) -> Judgement {
+        let message = match self.last_heartbeat {
+            Some(beat) => format!(
+                "heartbeat {} s old",
+                view.at.saturating_since(beat).as_secs()
+            ),
+            None => "fresh, without a heartbeat time".to_owned(),
+        };
+        let ready = |event| Judgement {
+            phase: Phase::Ready,
+            event,
+            code: ReasonCode::GateHolds,
+            message: message.clone(),
+        };
+        match self.phase {
+            Phase::Pending => match self.policy.gate.unmet(status) {
+                None => ready(Some(EventType::Ready)),
+                Some(unmet) => self.stay_pending(ReasonCode::GateNotMet, unmet, view.at),
+            },
+            Phase::Ready | Phase::Late => ready(None),
+            Phase::Stale => {
+                let wanted = rules.recover_heartbeats;
+                let counted = self.count_heartbeat(status, view.at, rules);
+                if counted >= wanted {
+                    return ready(Some(EventType::Recovered));
+                }
+                let message = format!("{counted} of {wanted} heartbeats since it was stale");
+                self.stay(ReasonCode::Recovering, message)
+            }
+            Phase::Gone => self.stay(ReasonCode::NotFound, message),
+        }
+    }
+
+    fn count_heartbeat(&mut self, status: &Status, at: Timestamp, rules: &Rules) -> u32 {
+        // Where the API names no time, a fresh reply stands for one heartbeat per half window:
+        // two of them cannot then be one heartbeat seen twice in every case, but nearly.
+        let (beat, apart) = match status.last_heartbeat {
+            Some(beat) => (beat, Duration::from_micros(1)),
+            None => (at, rules.window / 2),
+        };
+        let recovery = match self.recovery {
+            None => Recovery {
+                heartbeats: 1,
+                newest: beat,
+            },
+            Some(counted) if beat >= counted.newest + apart => Recovery {
+                heartbeats: counted.heartbeats.saturating_add(1),
+                newest: beat,
+            },
+            Some(counted) => counted,
+        };
+        self.recovery = Some(recovery);
+        recovery.heartbeats
+    }
+
+    fn judge_silent(&mut self, status: &Status, view: View, rules: &Rules) -> Judgement {
+        let beat = self.last_heartbeat.or(self.last_fresh);
+        let silence = beat.map(|beat| view.at.saturating_since(beat + HEARTBEAT_RESOLUTION));
+        let message = match silence {
+            Some(silence) => format!("no heartbeat for {} s", silence.as_secs()),
+            None => "no heartbeat seen".to_owned(),
+        };
+        match self.phase {
+            Phase::Pending => {
+                let code = if self.last_heartbeat.is_none() && status.agent_version.is_none() {
+                    ReasonCode::NeverBeat
+                } else {
+                    ReasonCode::Silent
+                };
+                self.stay_pending(code, message, view.at)
+            }
+            Phase::Ready | Phase::Late => {
+                let over = silence.is_some_and(|silence| silence >= rules.stale_after());
+                let (phase, event, code) = if over && view.silence_counts {
+                    (
+                        Phase::Stale,
+                        Some(EventType::Stale),
+                        ReasonCode::HeartbeatTimeout,
+                    )
+                } else if self.phase == Phase::Ready {
+                    (Phase::Late, Some(EventType::Late), ReasonCode::Silent)
+                } else {
+                    (Phase::Late, None, ReasonCode::Silent)
+                };
+                Judgement {
+                    phase,
+                    event,
+                    code,
+                    message,
+                }
+            }
+            Phase::Stale => self.stay(ReasonCode::HeartbeatTimeout, message),
+            Phase::Gone => self.stay(ReasonCode::NotFound, message),
+        }
+    }
+
+    /// Still pending: overdue where the deadline has passed, which is told once.
+    fn stay_pending(&mut self, code: ReasonCode, message: String, at: Timestamp) -> Judgement {
+        let overdue = self.overdue_at().is_some_and(|deadline| at >= deadline);
+        self.overdue_told |= overdue;
+        let event = overdue.then_some(EventType::Overdue);
+        Judgement {
+            phase: Phase::Pending,
+            event,
+            code,
+            message,
+        }
+    }
+
+    fn judge_absence(&mut self, not_found: bool, view: View, rules: &Rules) -> Judgement {
+        self.recovery = None;
+        let (newest, code, message) = if not_found {
+            let message = "the API answers 404 InvalidInstance.NotFound for it";
+            (Newest::NotFound, ReasonCode::NotFound, message)
+        } else {
+            (
+                Newest::NoRow,
+                ReasonCode::NoRow,
+                "the reply has no row for it",
+            )
+        };
+        self.newest = newest;
+        let message = message.to_owned();
+        if self.phase == Phase::Gone {
+            return self.stay(code, message);
+        }
+        // One that was never seen may simply never have had an agent: only a 404 counts.
+        if self.seen || not_found {
+            self.absent_since.get_or_insert(view.at);
+            self.absences = self.absences.saturating_add(1);
+        }
+        let enough = !self.seen || self.absences >= ABSENCES_TO_BE_GONE;
+        let long_enough = self
+            .gone_at(rules)
+            .is_some_and(|gone_at| view.at >= gone_at);
+        if enough && long_enough && view.silence_counts {
+            let event = Some(EventType::Gone);
+            return self.forget(Judgement {
+                phase: Phase::Gone,
+                event,
+                code,
+                message,
+            });
+        }
+        if self.phase == Phase::Pending {
+            return self.stay_pending(code, message, view.at);
+        }
+        self.stay(code, message)
+    }
+
+    /// What the generation that ends knew does not hold for the next one.
+    fn forget(&mut self, judgement: Judgement) -> Judgement {
+        self.seen = false;
+        self.absent_since = None;
+        self.absences = 0;
+        judgement
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -29,8 +29,8 @@ const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
 
 type HmacSha256 = Hmac<Sha256>;
 
-/// The parts of a request that a signature covers.
-#[derive(Debug, Clone, Copy)]
+/// The parts of a request that a signature covers. Not printable: headers carry security tokens.
+#[derive(Clone, Copy)]
 pub struct SignedParts<'a> {
     /// The method in upper case.
     pub method: &'a str,

@@ -1,1 +1,3 @@
-//! Logs.
+//! What the daemon says about itself.
+
+pub mod logs;

@@ -34,7 +34,7 @@ pub enum UnreadableReply {
     Shape(&'static str),
     /// An error in the clothes of a success.
     #[error("the reply carries the error `{}`", .0.code)]
-    Refused(ErrorBody),
+    Refused(Box<ErrorBody>),
 }
 
 /// Reads the body of a reply whose HTTP status says success.
@@ -49,7 +49,7 @@ pub fn rows(body: &[u8]) -> Result<Rows, UnreadableReply> {
         .as_object()
         .ok_or(UnreadableReply::Shape("outermost value is not an object"))?;
     if let Some(refused) = error_in(&value) {
-        return Err(UnreadableReply::Refused(refused));
+        return Err(UnreadableReply::Refused(Box::new(refused)));
     }
     let set = match field(reply, "InstanceCloudAssistantStatusSet") {
         None => return Ok(Rows::default()),

@@ -1,0 +1,498 @@
+use proptest::prelude::*;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+use super::*;
+use crate::core::event::EventType;
+use crate::core::gate::Gate;
+use crate::core::time::Timestamp;
+
+const SETTINGS: FleetSettings = FleetSettings {
+    rules: Rules {
+        window: Duration::from_secs(120),
+        grace: Duration::from_secs(15),
+        recover_heartbeats: 2,
+        absent_after: Duration::from_secs(600),
+    },
+    pending: Duration::from_secs(5),
+    calls_per_minute: 6000,
+    calls_in_flight: 4,
+};
+
+/// Server time at the origin of the monotonic clock, off the whole second.
+const SERVER_ORIGIN: Timestamp = Timestamp::from_micros(1_795_000_000_123_456);
+
+fn seconds(seconds: f64) -> Duration {
+    Duration::from_secs_f64(seconds)
+}
+
+fn server(at: Instant) -> Timestamp {
+    SERVER_ORIGIN + at.since_origin()
+}
+
+fn whole_second(at: Timestamp) -> Timestamp {
+    Timestamp::from_seconds(at.as_seconds())
+}
+
+fn id(number: usize) -> InstanceId {
+    format!("i-{number:06}").parse().unwrap()
+}
+
+fn policy() -> Arc<Policy> {
+    Arc::new(Policy {
+        gate: Gate::default(),
+        ready_deadline: Duration::from_secs(900),
+    })
+}
+
+fn fleet_of(instances: usize, settings: &FleetSettings, now: Instant) -> Fleet {
+    let mut fleet = Fleet::new(settings);
+    fleet.add_watches(
+        (0..instances).map(|number| (id(number), policy(), None)),
+        now,
+    );
+    fleet
+}
+
+/// A region whose instances are known only by their heartbeats, under a virtual clock.
+struct Region {
+    now: Instant,
+    /// Of each instance: its heartbeats in monotonic time, rising.
+    beats: Vec<Vec<Instant>>,
+    unknown: Vec<bool>,
+    answer: Box<dyn Fn(Instant) -> Result<(), Disposition>>,
+    round_trip: Duration,
+    calls: usize,
+    told: Vec<(Instant, InstanceId, EventType)>,
+}
+
+impl Region {
+    fn new(beats: Vec<Vec<Instant>>) -> Self {
+        Self {
+            now: Instant::from_origin(seconds(1000.0)),
+            unknown: vec![false; beats.len()],
+            beats,
+            answer: Box::new(|_| Ok(())),
+            round_trip: seconds(0.03),
+            calls: 0,
+            told: Vec::new(),
+        }
+    }
+
+    /// Instances that beat every 55 to 65 s until `end`.
+    fn healthy(instances: usize, end: f64, seed: u64) -> Self {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let mut between = |low: f64, high: f64| {
+            low + (high - low) * f64::from(random.next_u32()) / f64::from(u32::MAX)
+        };
+        let beats = (0..instances)
+            .map(|_| {
+                let mut beat = 1000.0 - between(0.0, 60.0);
+                let mut beats = Vec::new();
+                while beat < end {
+                    beats.push(Instant::from_origin(seconds(beat)));
+                    beat += between(55.0, 65.0);
+                }
+                beats
+            })
+            .collect();
+        Self::new(beats)
+    }
+
+    fn number(instance: &InstanceId) -> usize {
+        instance.as_str()[2..].parse().unwrap()
+    }
+
+    fn row(&self, instance: &InstanceId, at: Instant) -> Row {
+        let beats = &self.beats[Self::number(instance)];
+        let beat = beats
+            .partition_point(|beat| *beat <= at)
+            .checked_sub(1)
+            .map(|last| beats[last]);
+        let status = Status {
+            fresh: beat.is_some_and(|beat| at.saturating_since(beat) < SETTINGS.rules.window),
+            last_heartbeat: beat.map(|beat| whole_second(server(beat))),
+            agent_version: beat.map(|_| "2.2.3.857".to_owned()),
+            ..Status::default()
+        };
+        Row {
+            instance: instance.clone(),
+            status,
+        }
+    }
+
+    fn call(&mut self, batch: &Batch) -> CallReport {
+        self.calls += 1;
+        let (sent, received) = (self.now, self.now + self.round_trip);
+        let read_at = sent + self.round_trip / 2;
+        let outcome = (self.answer)(sent).and_then(|()| {
+            if batch
+                .instances
+                .iter()
+                .any(|id| self.unknown[Self::number(id)])
+            {
+                return Err(Disposition::NotFound);
+            }
+            // In reverse, because order means nothing.
+            Ok(batch
+                .instances
+                .iter()
+                .rev()
+                .map(|id| self.row(id, read_at))
+                .collect())
+        });
+        CallReport {
+            sent,
+            received,
+            date: Some(whole_second(server(read_at))),
+            outcome,
+        }
+    }
+
+    /// Runs the fleet until `end`, committing every change at once.
+    fn run(&mut self, fleet: &mut Fleet, end: f64) {
+        let end = Instant::from_origin(seconds(end));
+        while let Some((at, _)) = fleet.poll_timeout() {
+            if at.max(self.now) >= end {
+                break;
+            }
+            self.now = self.now.max(at);
+            fleet.handle_timeout(self.now);
+            while let Some(batch) = fleet.poll_batch() {
+                let report = self.call(&batch);
+                self.now = report.received;
+                fleet.handle_report(batch.id, &report, 0.5);
+            }
+            self.commit(fleet);
+        }
+        self.now = self.now.max(end);
+    }
+
+    fn commit(&mut self, fleet: &mut Fleet) {
+        while let Some(change) = fleet.poll_change() {
+            let instance = change.record.instance.clone();
+            if let Some(event) = change.event {
+                self.told.push((self.now, instance.clone(), event));
+            }
+            fleet.handle_committed(&instance, change.record.sequence + 1);
+        }
+    }
+
+    fn told(&self, event: EventType) -> Vec<(Instant, usize)> {
+        let of_type = self.told.iter().filter(|(_, _, told)| *told == event);
+        of_type
+            .map(|(at, instance, _)| (*at, Self::number(instance)))
+            .collect()
+    }
+}
+
+#[test]
+fn stale_is_told_within_two_seconds_for_little_more_than_the_least_calls() {
+    let hour = 1000.0 + 3600.0;
+    let mut region = Region::healthy(1000, hour + 100.0, 7);
+    // Every 50th stops some time within the hour, for good.
+    for (index, number) in (0..1000).step_by(50).enumerate() {
+        let stop = Instant::from_origin(seconds(
+            1200.0 + 137.31 * f64::from(u16::try_from(index).unwrap()),
+        ));
+        region.beats[number].retain(|beat| *beat < stop);
+    }
+    let mut fleet = fleet_of(1000, &SETTINGS, region.now);
+    region.run(&mut fleet, 1000.0 + 120.0);
+    let calls_before = region.calls;
+    region.run(&mut fleet, hour);
+
+    let stale = region.told(EventType::Stale);
+    assert_eq!(stale.len(), 20);
+    for (at, number) in stale {
+        let last_beat = *region.beats[number].last().unwrap();
+        let delay = at.saturating_since(last_beat + SETTINGS.rules.stale_after());
+        assert!(
+            at > last_beat + SETTINGS.rules.stale_after(),
+            "{number} was told too early"
+        );
+        assert!(delay < seconds(2.0), "{number} was told {delay:?} late");
+    }
+    assert_eq!(region.told(EventType::Ready).len(), 1000);
+    let late = region.told(EventType::Late).len();
+    assert_eq!(region.told.len() - late, 1020, "nothing else was told");
+    // The stale ones are asked for every 15 to 60 s, mostly in calls of their own.
+    let for_the_stale = 20 * 3600 / 15 / 2;
+    let least = 10 * 3480 / 120;
+    let spent = region.calls - calls_before;
+    assert!(
+        spent < least * 12 / 10 + for_the_stale,
+        "{spent} calls, {least} are the least"
+    );
+}
+
+#[test]
+fn one_unknown_id_among_a_hundred_costs_the_others_nothing_but_their_first_round() {
+    let mut region = Region::healthy(100, 3000.0, 8);
+    region.unknown[42] = true;
+    let mut fleet = fleet_of(100, &SETTINGS, region.now);
+    region.run(&mut fleet, 1004.0);
+    let ready = region.told(EventType::Ready);
+    assert_eq!(ready.len(), 99);
+    assert!(region.calls <= 15, "{} calls", region.calls);
+    assert_eq!(fleet.count(Phase::Pending), 1);
+
+    region.run(&mut fleet, 1000.0 + 590.0);
+    assert_eq!(region.told(EventType::Gone), []);
+    region.run(&mut fleet, 1000.0 + 605.0);
+    let gone = region.told(EventType::Gone);
+    assert_eq!(
+        gone.iter().map(|(_, number)| *number).collect::<Vec<_>>(),
+        [42]
+    );
+    let after = gone[0]
+        .0
+        .saturating_since(Instant::from_origin(seconds(1600.0)));
+    assert!(after < seconds(2.0), "{after:?} after it could be known");
+}
+
+#[test]
+fn a_released_instance_is_gone_after_a_minute_and_the_others_stay_ready() {
+    let mut region = Region::healthy(300, 3000.0, 9);
+    let mut fleet = fleet_of(300, &SETTINGS, region.now);
+    region.run(&mut fleet, 1200.0);
+    for released in [3, 141, 299] {
+        region.unknown[released] = true;
+    }
+    region.run(&mut fleet, 1600.0);
+    let mut gone: Vec<_> = region
+        .told(EventType::Gone)
+        .iter()
+        .map(|(_, n)| *n)
+        .collect();
+    gone.sort_unstable();
+    assert_eq!(gone, [3, 141, 299]);
+    assert_eq!(
+        (fleet.count(Phase::Ready), fleet.count(Phase::Gone)),
+        (297, 3)
+    );
+    assert_eq!(region.told(EventType::Stale), []);
+}
+
+#[test]
+fn an_empty_answer_for_everybody_makes_nobody_gone() {
+    let mut region = Region::healthy(500, 5000.0, 10);
+    let mut fleet = fleet_of(500, &SETTINGS, region.now);
+    region.run(&mut fleet, 1300.0);
+    while region.now < Instant::from_origin(seconds(1600.0)) {
+        let (at, _) = fleet.poll_timeout().unwrap();
+        region.now = region.now.max(at);
+        fleet.handle_timeout(region.now);
+        while let Some(batch) = fleet.poll_batch() {
+            let report = CallReport {
+                outcome: Ok(Vec::new()),
+                ..region.call(&batch)
+            };
+            fleet.handle_report(batch.id, &report, 0.5);
+        }
+        region.commit(&mut fleet);
+    }
+    assert_eq!(region.told(EventType::Gone), []);
+    region.run(&mut fleet, 2000.0);
+    assert_eq!(fleet.count(Phase::Ready), 500);
+}
+
+#[test]
+fn an_api_that_fails_for_ten_minutes_makes_nobody_stale_and_is_asked_rarely() {
+    let mut region = Region::healthy(200, 5000.0, 11);
+    let outage = Instant::from_origin(seconds(1200.0))..Instant::from_origin(seconds(1800.0));
+    region.answer = Box::new(move |at| {
+        if outage.contains(&at) {
+            Err(Disposition::Retry)
+        } else {
+            Ok(())
+        }
+    });
+    let mut fleet = fleet_of(200, &SETTINGS, region.now);
+    region.run(&mut fleet, 1200.0);
+    let before = region.calls;
+    region.run(&mut fleet, 1800.0);
+    assert!(
+        region.calls - before < 60,
+        "{} calls into the outage",
+        region.calls - before
+    );
+    region.run(&mut fleet, 2400.0);
+    assert_eq!(
+        region.told.len(),
+        200,
+        "each was told ready, and nothing else"
+    );
+}
+
+#[test]
+fn rows_for_others_and_second_rows_are_counted_and_the_newest_is_believed() {
+    let region = Region::healthy(3, 3000.0, 12);
+    let mut fleet = fleet_of(2, &SETTINGS, region.now);
+    fleet.handle_timeout(region.now);
+    let batch = fleet.poll_batch().unwrap();
+    let row = |number: usize, fresh, beat| Row {
+        instance: id(number),
+        status: Status {
+            fresh,
+            last_heartbeat: Some(beat),
+            ..Status::default()
+        },
+    };
+    let (old, new) = (
+        Timestamp::from_seconds(1_795_000_900),
+        Timestamp::from_seconds(1_795_000_990),
+    );
+    let rows = vec![
+        row(0, true, new),
+        row(2, true, new),
+        row(0, false, old),
+        row(1, true, new),
+    ];
+    let date = Some(whole_second(server(region.now)));
+    let report = CallReport {
+        sent: region.now,
+        received: region.now,
+        date,
+        outcome: Ok(rows),
+    };
+    fleet.handle_report(batch.id, &report, 0.5);
+    fleet.handle_report(batch.id, &report, 0.5);
+    let expected = Oddities {
+        foreign_rows: 1,
+        repeated_rows: 1,
+        unknown_reports: 1,
+        undated_replies: 0,
+    };
+    assert_eq!(fleet.oddities(), expected);
+    assert_eq!(fleet.count(Phase::Ready), 2);
+}
+
+#[test]
+fn nothing_more_is_decided_on_an_instance_until_its_change_is_committed() {
+    let mut region = Region::healthy(1, 3000.0, 13);
+    let mut fleet = fleet_of(1, &SETTINGS, region.now);
+    fleet.handle_timeout(region.now);
+    let batch = fleet.poll_batch().unwrap();
+    let report = region.call(&batch);
+    fleet.handle_report(batch.id, &report, 0.5);
+    assert!(fleet.poll_change().is_some());
+    assert_eq!(fleet.poll_timeout(), None);
+    fleet.handle_committed(&id(0), 9);
+    assert!(fleet.poll_timeout().is_some());
+}
+
+#[test]
+fn a_large_fleet_starts_spread_over_one_interval() {
+    let start = Instant::from_origin(seconds(1000.0));
+    let settings = FleetSettings {
+        calls_in_flight: 1000,
+        ..SETTINGS
+    };
+    let mut fleet = fleet_of(10_000, &settings, start);
+    let mut calls_by_second = [0; 5];
+    for (second, calls) in calls_by_second.iter_mut().enumerate() {
+        fleet.handle_timeout(start + Duration::from_secs(u64::try_from(second).unwrap()));
+        *calls = std::iter::from_fn(|| fleet.poll_batch()).count();
+    }
+    assert_eq!(calls_by_second, [1, 20, 20, 20, 20]);
+}
+
+#[test]
+fn a_removed_watch_is_never_asked_again_and_its_slot_is_used_again() {
+    let mut region = Region::healthy(3, 3000.0, 14);
+    let mut fleet = fleet_of(2, &SETTINGS, region.now);
+    fleet.handle_timeout(region.now);
+    let batch = fleet.poll_batch().unwrap();
+    fleet.remove_watch(&id(1));
+    let report = region.call(&batch);
+    fleet.handle_report(batch.id, &report, 0.5);
+    fleet.add_watches([(id(2), policy(), None)], region.now);
+    region.commit(&mut fleet);
+    region.run(&mut fleet, 1100.0);
+    assert!(fleet.watch(&id(1)).is_none());
+    assert_eq!(fleet.count(Phase::Ready), 2);
+    assert_eq!(region.told.len(), 2);
+}
+
+/// What can happen to a fleet, for the property test.
+#[derive(Debug, Clone)]
+enum Step {
+    Wait(u64),
+    Answer(u8),
+    Commit,
+    Remove(usize),
+    Add(usize),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => (0_u64..200_000).prop_map(Step::Wait),
+        4 => (0_u8..6).prop_map(Step::Answer),
+        2 => Just(Step::Commit),
+        1 => (0_usize..260).prop_map(Step::Remove),
+        1 => (0_usize..260).prop_map(Step::Add),
+    ];
+    prop::collection::vec(step, 1..120)
+}
+
+fn answer(region: &mut Region, batch: &Batch, kind: u8) -> CallReport {
+    let report = region.call(batch);
+    let outcome = match kind {
+        0 => Err(Disposition::Retry),
+        1 => Err(Disposition::Throttled { after: None }),
+        2 => Err(Disposition::NotFound),
+        3 => Ok(Vec::new()),
+        _ => return report,
+    };
+    CallReport { outcome, ..report }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn what_a_timeout_does_was_announced_and_nothing_stays_overdue(
+        steps in steps(),
+        seed in any::<u64>(),
+    ) {
+        let mut region = Region::healthy(260, 8_000.0, seed);
+        let settings = FleetSettings { calls_per_minute: 30, ..SETTINGS };
+        let mut fleet = fleet_of(250, &settings, region.now);
+        let mut in_flight = VecDeque::new();
+        let mut removed = std::collections::BTreeSet::new();
+        for step in steps {
+            match step {
+                Step::Wait(milliseconds) => region.now = region.now + Duration::from_millis(milliseconds),
+                Step::Answer(kind) => {
+                    if let Some(batch) = in_flight.pop_front() {
+                        let report = answer(&mut region, &batch, kind);
+                        region.now = report.received;
+                        fleet.handle_report(batch.id, &report, 0.5);
+                    }
+                }
+                Step::Commit => region.commit(&mut fleet),
+                Step::Remove(number) => {
+                    fleet.remove_watch(&id(number));
+                    // Watched again, it may be asked for while an earlier call is on its way.
+                    removed.insert(id(number));
+                }
+                Step::Add(number) => fleet.add_watches([(id(number), policy(), None)], region.now),
+            }
+            let announced = fleet.poll_timeout().is_some_and(|(at, _)| at <= region.now);
+            fleet.handle_timeout(region.now);
+            let batches: Vec<_> = std::iter::from_fn(|| fleet.poll_batch()).collect();
+            prop_assert_eq!(announced, !batches.is_empty());
+            prop_assert!(fleet.poll_timeout().is_none_or(|(at, _)| at > region.now));
+            for batch in batches {
+                prop_assert!((1..=BATCH_MAX).contains(&batch.instances.len()));
+                in_flight.push_back(batch);
+            }
+            prop_assert!(in_flight.len() <= settings.calls_in_flight);
+            let asked = in_flight.iter().flat_map(|batch| &batch.instances);
+            let asked: Vec<_> = asked.filter(|instance| !removed.contains(*instance)).collect();
+            let distinct: std::collections::BTreeSet<_> = asked.iter().collect();
+            prop_assert_eq!(distinct.len(), asked.len(), "one instance is in two calls");
+        }
+    }
+}
