@@ -159,4 +159,6 @@ fn by_instance(
 }
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;

@@ -331,7 +331,8 @@ proptest! {
     }
 }
 
-/// Made for window 20 s and grace 2.5 s, over 55 s; a stale may come up to a second late.
+/// Made for window 20 s and grace 2.5 s, over 55 s. What is to be told lasts three seconds longer
+/// than that, so that no slow machine can miss it.
 #[test]
 fn the_demo_has_something_of_everything() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/config/scenarios/demo.toml");
@@ -359,7 +360,7 @@ fn the_demo_has_something_of_everything() {
     for (group, count) in [("stopping", 5), ("crashing", 2), ("slow-reboot", 1)] {
         let told = lengths(group)
             .iter()
-            .filter(|length| **length > 23.5)
+            .filter(|length| **length > 25.5)
             .count();
         assert_eq!(told, count, "{group}: {:?}", lengths(group));
     }
