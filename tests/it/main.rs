@@ -1,6 +1,20 @@
 //! Tests of behaviour through the public doors of the crate and of the binary.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
 
+mod delivery;
 mod dependencies;
+mod emulate;
+mod harness;
+mod kills;
 mod layering;
+mod main_job;
+mod not_found;
+mod settings;
+mod stop;
+mod trouble;
+mod wait;
