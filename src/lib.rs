@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod config;
 pub mod core;
+pub mod daemon;
 pub mod ecs;
 pub mod emulator;
 pub mod environment;

@@ -8,25 +8,23 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::call::Disposition;
 use super::time::{Instant, Timestamp};
 
 /// The span in which at most `calls_per_minute` are made. One second longer than the provider's
 /// minute: two calls may travel for different times and arrive closer together than they left.
 const SPAN: Duration = Duration::from_secs(61);
 
-/// The longest silence after calls that failed for other reasons than throttling.
-const FAILURE_PAUSE_MAX: Duration = Duration::from_secs(30);
+/// The longest pause after calls that failed for other reasons than throttling.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// Counts the calls of one scope and says when the next one may be made.
+/// Counts the calls of one (account, region) and says when the next one may be made. Scopes that
+/// share an account and a region share it.
 #[derive(Debug, Clone)]
 pub struct Budget {
     calls_per_minute: usize,
     /// When the calls of the last span were made, oldest first.
     calls: VecDeque<Instant>,
     held_until: Option<Instant>,
-    failures: u32,
-    made: u64,
     throttled: u64,
 }
 
@@ -38,15 +36,13 @@ impl Budget {
             calls_per_minute: usize::try_from(calls_per_minute.max(1)).unwrap_or(usize::MAX),
             calls: VecDeque::new(),
             held_until: None,
-            failures: 0,
-            made: 0,
             throttled: 0,
         }
     }
 
-    /// The first moment at which a call may be made.
+    /// The first moment at which a call may be made, and what forbids it until then.
     #[must_use]
-    pub fn available_at(&self) -> Instant {
+    pub fn available_at(&self) -> (Instant, &'static str) {
         let origin = Instant::from_origin(Duration::ZERO);
         let spent = match self.calls.len().checked_sub(self.calls_per_minute) {
             Some(index) => self
@@ -55,68 +51,40 @@ impl Budget {
                 .map_or(origin, |oldest| *oldest + SPAN),
             None => origin,
         };
-        spent.max(self.held_until.unwrap_or(origin))
-    }
-
-    /// Whether no call may be made because the server or repeated failures forbid it.
-    #[must_use]
-    pub fn held_at(&self, now: Instant) -> bool {
-        self.held_until.is_some_and(|until| now < until)
+        let held = self.held_until.unwrap_or(origin);
+        if held > spent {
+            (held, "the API asked for a pause")
+        } else {
+            (spent, "the budget is spent")
+        }
     }
 
     /// A call is made now.
     pub fn spend(&mut self, now: Instant) {
         while self
             .calls
-            .front()
-            .is_some_and(|oldest| *oldest + SPAN <= now)
-        {
-            self.calls.pop_front();
-        }
+            .pop_front_if(|oldest| *oldest + SPAN <= now)
+            .is_some()
+        {}
         self.calls.push_back(now);
-        self.made += 1;
     }
 
-    /// A call ended. `server_now` is the server's time as far as known, `unit` in 0..1 spreads
-    /// what would else return together.
-    pub fn handle_outcome(
+    /// A call was throttled. `after` is what the answer named, `server_now` the server's time as
+    /// far as known, and `unit` in 0..1 spreads what would else return together.
+    pub fn handle_throttling(
         &mut self,
-        outcome: Result<(), Disposition>,
+        after: Option<Duration>,
         now: Instant,
         server_now: Option<Timestamp>,
         unit: f64,
     ) {
-        let pause = match outcome {
-            // A 404 is an answer: the API works.
-            Ok(()) | Err(Disposition::NotFound) => {
-                self.failures = 0;
-                return;
-            }
-            Err(Disposition::Throttled { after }) => {
-                self.throttled += 1;
-                after.unwrap_or_else(|| to_next_minute(server_now))
-                    + Duration::from_secs(1).mul_f64(unit.clamp(0.0, 1.0))
-            }
-            Err(Disposition::Retry) => self.next_pause(Duration::from_secs(1)),
-            Err(Disposition::Permanent) => self.next_pause(Duration::from_secs(5)),
-        };
-        let until = now + pause;
-        self.held_until = Some(self.held_until.map_or(until, |held| held.max(until)));
+        self.throttled += 1;
+        let pause = after.unwrap_or_else(|| to_next_minute(server_now));
+        let until = now + pause + Duration::from_secs(1).mul_f64(unit.clamp(0.0, 1.0));
+        self.held_until = self.held_until.max(Some(until));
     }
 
-    fn next_pause(&mut self, first: Duration) -> Duration {
-        let pause = first.saturating_mul(1 << self.failures.min(10));
-        self.failures = self.failures.saturating_add(1);
-        pause.min(FAILURE_PAUSE_MAX)
-    }
-
-    /// How many calls were made so far.
-    #[must_use]
-    pub const fn made(&self) -> u64 {
-        self.made
-    }
-
-    /// How many of them were throttled.
+    /// How many calls were throttled so far.
     #[must_use]
     pub const fn throttled(&self) -> u64 {
         self.throttled
@@ -126,6 +94,36 @@ impl Budget {
 fn to_next_minute(server_now: Option<Timestamp>) -> Duration {
     let into_minute = server_now.map_or(0, |now| now.as_micros().rem_euclid(60_000_000));
     Duration::from_micros(60_000_000 - into_minute.unsigned_abs())
+}
+
+/// Pauses one scope after calls that failed, longer after each: what fails for one scope (wrong
+/// keys, say) is no reason to pause another.
+#[derive(Debug, Clone, Default)]
+pub struct FailurePause {
+    failures: u32,
+    until: Option<Instant>,
+}
+
+impl FailurePause {
+    /// Until when no call is to be made.
+    #[must_use]
+    pub const fn until(&self) -> Option<Instant> {
+        self.until
+    }
+
+    /// The API answered, if only with a 404.
+    pub fn handle_answer(&mut self) {
+        *self = Self::default();
+    }
+
+    /// A call failed; `first` is the pause after the first of several failures in a row.
+    pub fn handle_failure(&mut self, first: Duration, now: Instant) {
+        let pause = first
+            .saturating_mul(1 << self.failures.min(10))
+            .min(PAUSE_MAX);
+        self.failures = self.failures.saturating_add(1);
+        self.until = self.until.max(Some(now + pause));
+    }
 }
 
 #[cfg(test)]
@@ -144,28 +142,26 @@ mod tests {
         let named = Some(Duration::from_millis(1500));
         for (after, expected) in [(named, 101.5), (None, 112.0)] {
             let mut budget = Budget::new(300);
-            let throttled = Err(Disposition::Throttled { after });
-            budget.handle_outcome(throttled, at(100.0), server_now, 0.0);
-            assert_eq!(budget.available_at(), at(expected), "{after:?}");
+            budget.handle_throttling(after, at(100.0), server_now, 0.0);
+            assert_eq!(budget.available_at().0, at(expected), "{after:?}");
             assert_eq!(budget.throttled(), 1);
         }
     }
 
     #[test]
-    fn failures_pause_longer_and_longer_and_one_success_ends_that() {
-        let mut budget = Budget::new(300);
-        for expected in [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0] {
-            let now = budget.available_at();
-            budget.handle_outcome(Err(Disposition::Retry), now, None, 0.5);
-            assert_eq!(
-                budget.available_at(),
-                now + Duration::from_secs_f64(expected)
-            );
+    fn failures_pause_longer_and_longer_and_one_answer_ends_that() {
+        let mut pause = FailurePause::default();
+        let second = Duration::from_secs(1);
+        let mut now = at(100.0);
+        for expected in [1, 2, 4, 8, 16, 30, 30] {
+            pause.handle_failure(second, now);
+            assert_eq!(pause.until(), Some(now + second * expected));
+            now = now + second * expected;
         }
-        let now = budget.available_at();
-        budget.handle_outcome(Ok(()), now, None, 0.5);
-        budget.handle_outcome(Err(Disposition::Retry), now, None, 0.5);
-        assert_eq!(budget.available_at(), now + Duration::from_secs(1));
+        pause.handle_answer();
+        assert_eq!(pause.until(), None);
+        pause.handle_failure(second, now);
+        assert_eq!(pause.until(), Some(now + second));
     }
 
     proptest! {
@@ -178,7 +174,7 @@ mod tests {
             let mut now = Instant::from_origin(Duration::from_secs(1));
             let mut made = Vec::new();
             for wish in wishes {
-                now = (now + Duration::from_millis(wish)).max(budget.available_at());
+                now = (now + Duration::from_millis(wish)).max(budget.available_at().0);
                 budget.spend(now);
                 made.push(now);
             }

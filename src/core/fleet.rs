@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::budget::Budget;
+use super::budget::{Budget, FailurePause};
 use super::call::{BATCH_MAX, CallReport, Disposition, Row};
 use super::id::InstanceId;
 use super::rules::{Policy, Rules};
@@ -28,6 +28,12 @@ use completeness::Completeness;
 /// How many entries of the queue are looked at to fill the seats of one call.
 const SEARCH_MAX: usize = 2 * BATCH_MAX;
 
+/// The pause after the first of several calls that failed for a reason that may pass.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// The same where somebody has to change something first: keys, permissions, the region.
+const PAUSE_AFTER_REFUSAL: Duration = Duration::from_secs(5);
+
 /// The figures a fleet works with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FleetSettings {
@@ -35,8 +41,9 @@ pub struct FleetSettings {
     pub rules: Rules,
     /// How often a pending watch is due.
     pub pending: Duration,
-    /// At most so many calls in any minute.
-    pub calls_per_minute: u32,
+    /// Whether due times move apart as time goes by without a change. They do not for somebody
+    /// who waits.
+    pub relaxes: bool,
     /// At most so many calls at a time.
     pub calls_in_flight: usize,
 }
@@ -114,7 +121,8 @@ pub struct Fleet {
     outbound: VecDeque<Batch>,
     changes: VecDeque<Change>,
     clock: ServerClock,
-    budget: Budget,
+    pause: FailurePause,
+    calls_made: u64,
     completeness: Completeness,
     phases: BTreeMap<Phase, usize>,
     oddities: Oddities,
@@ -128,6 +136,7 @@ impl Fleet {
             cadence: Cadence {
                 rules: settings.rules,
                 pending: settings.pending,
+                relaxes: settings.relaxes,
             },
             calls_in_flight: settings.calls_in_flight.max(1),
             slots: Vec::new(),
@@ -142,7 +151,8 @@ impl Fleet {
             outbound: VecDeque::new(),
             changes: VecDeque::new(),
             clock: ServerClock::default(),
-            budget: Budget::new(settings.calls_per_minute),
+            pause: FailurePause::default(),
+            calls_made: 0,
             completeness: Completeness::default(),
             phases: BTreeMap::new(),
             oddities: Oddities::default(),
@@ -226,36 +236,36 @@ impl Fleet {
         self.free.push(slot);
     }
 
-    /// When [`Self::handle_timeout`] next has something to do, and what; nothing while it waits
-    /// for answers only.
+    /// When [`Self::handle_timeout`] next has something to do within this budget, and what;
+    /// nothing while it waits for answers only.
     #[must_use]
-    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+    pub fn poll_timeout(&self, budget: &Budget) -> Option<(Instant, &'static str)> {
         if self.calls.len() >= self.calls_in_flight {
             return None;
         }
-        let (wanted, reason) = if self.parts.is_empty() {
+        let origin = Instant::from_origin(Duration::ZERO);
+        let wanted = if self.parts.is_empty() {
             let queues = [self.due.peek(), self.suspects.peek()];
             let first = queues.into_iter().flatten().map(|(due, _)| due).min()?;
             (first, "an instance is due")
         } else {
-            (
-                Instant::from_origin(Duration::ZERO),
-                "part of a failed batch waits to be asked",
-            )
+            (origin, "part of a failed batch waits to be asked")
         };
-        let allowed = self.budget.available_at();
-        if allowed <= wanted {
-            Some((wanted, reason))
-        } else if self.budget.held_at(wanted) {
-            Some((allowed, "the API asked for a pause, or failed"))
-        } else {
-            Some((allowed, "the budget allows a call"))
-        }
+        let paused = (self.pause.until().unwrap_or(origin), "calls failed");
+        // The latest of the three decides; of equals the first.
+        let later = |latest: (Instant, _), other: (Instant, _)| {
+            if other.0 > latest.0 { other } else { latest }
+        };
+        Some(
+            [budget.available_at(), paused]
+                .into_iter()
+                .fold(wanted, later),
+        )
     }
 
     /// Decides on every call that may be made now and has a reason to be made.
-    pub fn handle_timeout(&mut self, now: Instant) {
-        while self.poll_timeout().is_some_and(|(at, _)| at <= now) {
+    pub fn handle_timeout(&mut self, now: Instant, budget: &mut Budget) {
+        while self.poll_timeout(budget).is_some_and(|(at, _)| at <= now) {
             let Some(call) = self.next_call(now) else {
                 return;
             };
@@ -268,7 +278,8 @@ impl Fleet {
                     instances.push(entry.watch.instance().clone());
                 }
             }
-            self.budget.spend(now);
+            budget.spend(now);
+            self.calls_made += 1;
             self.calls.insert(id, call);
             self.outbound.push_back(Batch { id, instances });
         }
@@ -341,7 +352,13 @@ impl Fleet {
     }
 
     /// Takes in how a call ended. `unit` in 0..1 spreads what would else be asked again together.
-    pub fn handle_report(&mut self, id: BatchId, report: &CallReport, unit: f64) {
+    pub fn handle_report(
+        &mut self,
+        id: BatchId,
+        report: &CallReport,
+        unit: f64,
+        budget: &mut Budget,
+    ) {
         let Some(call) = self.calls.remove(&id) else {
             self.oddities.unknown_reports += 1;
             return;
@@ -356,26 +373,28 @@ impl Fleet {
             .clock
             .earliest(report.sent)
             .max(expected.filter(|_| self.clock.known()));
-        let server_now = self.clock.earliest(report.received);
-        let outcome = report
-            .outcome
-            .as_ref()
-            .map(|_| ())
-            .map_err(|disposition| *disposition);
-        self.budget
-            .handle_outcome(outcome, report.received, server_now, unit);
         match &report.outcome {
-            Ok(rows) => self.handle_rows(&call, rows, report, at),
-            Err(Disposition::NotFound) if call.slots.len() > 1 => self.halve(call.slots),
-            Err(Disposition::NotFound) => {
-                for slot in call.slots {
-                    self.handle_sighting(slot, &Sighting::NotFound, report, at);
-                }
+            Ok(rows) => {
+                self.pause.handle_answer();
+                self.handle_rows(&call, rows, report, at);
             }
-            Err(Disposition::Throttled { .. } | Disposition::Retry | Disposition::Permanent) => {
+            Err(Disposition::NotFound) => {
+                self.pause.handle_answer();
+                self.handle_not_found(call, report, at);
+            }
+            Err(Disposition::Throttled { after }) => {
+                let server_now = self.clock.earliest(report.received);
+                budget.handle_throttling(*after, report.received, server_now, unit);
                 self.ask_again(call);
             }
+            Err(Disposition::Retry) => self.handle_failure(call, PAUSE_AFTER_FAILURE, report),
+            Err(Disposition::Permanent) => self.handle_failure(call, PAUSE_AFTER_REFUSAL, report),
         }
+    }
+
+    fn handle_failure(&mut self, call: Call, pause: Duration, report: &CallReport) {
+        self.pause.handle_failure(pause, report.received);
+        self.ask_again(call);
     }
 
     /// Nothing was learned of these: they stay as urgent as they were.
@@ -391,10 +410,16 @@ impl Fleet {
         }
     }
 
-    /// Some ID in these does not exist, and the API does not say which.
-    fn halve(&mut self, mut slots: Vec<u32>) {
+    /// Some ID in these does not exist, and the API says which only of one that is alone.
+    fn handle_not_found(&mut self, call: Call, report: &CallReport, at: Option<Timestamp>) {
+        let Call { mut slots, .. } = call;
+        if let [alone] = slots.as_slice() {
+            self.handle_sighting(*alone, &Sighting::NotFound, report, at);
+            return;
+        }
         let second = slots.split_off(slots.len() / 2);
-        self.parts.extend([slots, second]);
+        self.parts
+            .extend([slots, second].into_iter().filter(|part| !part.is_empty()));
     }
 
     fn handle_rows(
@@ -553,10 +578,10 @@ impl Fleet {
             .map(|entry| &entry.watch)
     }
 
-    /// The budget of this scope, for what it has counted.
+    /// How many calls it has asked for so far.
     #[must_use]
-    pub const fn budget(&self) -> &Budget {
-        &self.budget
+    pub const fn calls_made(&self) -> u64 {
+        self.calls_made
     }
 
     /// What is known of the server's time.

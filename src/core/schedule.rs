@@ -28,6 +28,8 @@ pub struct Cadence {
     pub rules: Rules,
     /// How often a watch is due while it is pending and young.
     pub pending: Duration,
+    /// Whether due times move apart as time goes by without a change.
+    pub relaxes: bool,
 }
 
 impl Cadence {
@@ -58,7 +60,7 @@ impl Cadence {
             Phase::Stale => {
                 (last_reply + self.stale_interval(watch, last_reply, clock)).max(soonest)
             }
-            Phase::Gone => last_reply + gone_interval(watch, last_reply, clock),
+            Phase::Gone => last_reply + self.gone_interval(watch, last_reply, clock),
         }
     }
 
@@ -71,10 +73,14 @@ impl Cadence {
     /// window), and at the moment when their absence can be judged.
     fn absent_due(&self, watch: &Watch, last_reply: Instant, clock: &ServerClock) -> Instant {
         if watch.phase() == Phase::Gone {
-            return last_reply + gone_interval(watch, last_reply, clock);
+            return last_reply + self.gone_interval(watch, last_reply, clock);
         }
         let first = self.rules.window / 8;
-        let doublings = watch.absences().saturating_sub(1).min(6);
+        let doublings = if self.relaxes {
+            watch.absences().saturating_sub(1).min(6)
+        } else {
+            0
+        };
         let due = last_reply + (first * (1 << doublings)).min(first * 40);
         let judged = watch.gone_at(&self.rules).and_then(|at| clock.when(at));
         let overdue = watch.overdue_at().and_then(|at| clock.when(at));
@@ -88,8 +94,8 @@ impl Cadence {
     fn pending_interval(&self, watch: &Watch, now: Instant, clock: &ServerClock) -> Duration {
         let age = clock.earliest(now).zip(watch.started());
         match age.map(|(now, started)| now.saturating_since(started)) {
-            Some(age) if age >= HOUR => self.pending * 12,
-            Some(age) if age >= 5 * MINUTE => self.pending * 3,
+            Some(age) if self.relaxes && age >= HOUR => self.pending * 12,
+            Some(age) if self.relaxes && age >= 5 * MINUTE => self.pending * 3,
             Some(_) | None => self.pending,
         }
     }
@@ -97,19 +103,19 @@ impl Cadence {
     /// 15 s, and 60 s after five minutes (at the cloud's window).
     fn stale_interval(&self, watch: &Watch, now: Instant, clock: &ServerClock) -> Duration {
         let short = self.rules.window / 8;
-        if time_in_phase(watch, now, clock) >= 5 * MINUTE {
-            short * 4
-        } else {
-            short
-        }
+        let long = self.relaxes && time_in_phase(watch, now, clock) >= 5 * MINUTE;
+        if long { short * 4 } else { short }
     }
-}
 
-fn gone_interval(watch: &Watch, now: Instant, clock: &ServerClock) -> Duration {
-    if time_in_phase(watch, now, clock) >= 24 * HOUR {
-        HOUR
-    } else {
-        10 * MINUTE
+    /// Every ten minutes, and every hour after a day.
+    fn gone_interval(&self, watch: &Watch, now: Instant, clock: &ServerClock) -> Duration {
+        if !self.relaxes {
+            self.rules.window / 8
+        } else if time_in_phase(watch, now, clock) >= 24 * HOUR {
+            HOUR
+        } else {
+            10 * MINUTE
+        }
     }
 }
 
@@ -201,6 +207,7 @@ mod tests {
             absent_after: Duration::from_secs(600),
         },
         pending: Duration::from_secs(5),
+        relaxes: true,
     };
 
     /// Monotonic and server time run alike here: second n is second n on both.

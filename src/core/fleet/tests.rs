@@ -15,7 +15,7 @@ const SETTINGS: FleetSettings = FleetSettings {
         absent_after: Duration::from_secs(600),
     },
     pending: Duration::from_secs(5),
-    calls_per_minute: 6000,
+    relaxes: true,
     calls_in_flight: 4,
 };
 
@@ -57,6 +57,7 @@ fn fleet_of(instances: usize, settings: &FleetSettings, now: Instant) -> Fleet {
 /// A region whose instances are known only by their heartbeats, under a virtual clock.
 struct Region {
     now: Instant,
+    budget: Budget,
     /// Of each instance: its heartbeats in monotonic time, rising.
     beats: Vec<Vec<Instant>>,
     unknown: Vec<bool>,
@@ -70,6 +71,7 @@ impl Region {
     fn new(beats: Vec<Vec<Instant>>) -> Self {
         Self {
             now: Instant::from_origin(seconds(1000.0)),
+            budget: Budget::new(6000),
             unknown: vec![false; beats.len()],
             beats,
             answer: Box::new(|_| Ok(())),
@@ -152,16 +154,16 @@ impl Region {
     /// Runs the fleet until `end`, committing every change at once.
     fn run(&mut self, fleet: &mut Fleet, end: f64) {
         let end = Instant::from_origin(seconds(end));
-        while let Some((at, _)) = fleet.poll_timeout() {
+        while let Some((at, _)) = fleet.poll_timeout(&self.budget) {
             if at.max(self.now) >= end {
                 break;
             }
             self.now = self.now.max(at);
-            fleet.handle_timeout(self.now);
+            fleet.handle_timeout(self.now, &mut self.budget);
             while let Some(batch) = fleet.poll_batch() {
                 let report = self.call(&batch);
                 self.now = report.received;
-                fleet.handle_report(batch.id, &report, 0.5);
+                fleet.handle_report(batch.id, &report, 0.5, &mut self.budget);
             }
             self.commit(fleet);
         }
@@ -280,15 +282,15 @@ fn an_empty_answer_for_everybody_makes_nobody_gone() {
     let mut fleet = fleet_of(500, &SETTINGS, region.now);
     region.run(&mut fleet, 1300.0);
     while region.now < Instant::from_origin(seconds(1600.0)) {
-        let (at, _) = fleet.poll_timeout().unwrap();
+        let (at, _) = fleet.poll_timeout(&region.budget).unwrap();
         region.now = region.now.max(at);
-        fleet.handle_timeout(region.now);
+        fleet.handle_timeout(region.now, &mut region.budget);
         while let Some(batch) = fleet.poll_batch() {
             let report = CallReport {
                 outcome: Ok(Vec::new()),
                 ..region.call(&batch)
             };
-            fleet.handle_report(batch.id, &report, 0.5);
+            fleet.handle_report(batch.id, &report, 0.5, &mut region.budget);
         }
         region.commit(&mut fleet);
     }
@@ -327,9 +329,9 @@ fn an_api_that_fails_for_ten_minutes_makes_nobody_stale_and_is_asked_rarely() {
 
 #[test]
 fn rows_for_others_and_second_rows_are_counted_and_the_newest_is_believed() {
-    let region = Region::healthy(3, 3000.0, 12);
+    let mut region = Region::healthy(3, 3000.0, 12);
     let mut fleet = fleet_of(2, &SETTINGS, region.now);
-    fleet.handle_timeout(region.now);
+    fleet.handle_timeout(region.now, &mut region.budget);
     let batch = fleet.poll_batch().unwrap();
     let row = |number: usize, fresh, beat| Row {
         instance: id(number),
@@ -356,8 +358,8 @@ fn rows_for_others_and_second_rows_are_counted_and_the_newest_is_believed() {
         date,
         outcome: Ok(rows),
     };
-    fleet.handle_report(batch.id, &report, 0.5);
-    fleet.handle_report(batch.id, &report, 0.5);
+    fleet.handle_report(batch.id, &report, 0.5, &mut region.budget);
+    fleet.handle_report(batch.id, &report, 0.5, &mut region.budget);
     let expected = Oddities {
         foreign_rows: 1,
         repeated_rows: 1,
@@ -372,14 +374,14 @@ fn rows_for_others_and_second_rows_are_counted_and_the_newest_is_believed() {
 fn nothing_more_is_decided_on_an_instance_until_its_change_is_committed() {
     let mut region = Region::healthy(1, 3000.0, 13);
     let mut fleet = fleet_of(1, &SETTINGS, region.now);
-    fleet.handle_timeout(region.now);
+    fleet.handle_timeout(region.now, &mut region.budget);
     let batch = fleet.poll_batch().unwrap();
     let report = region.call(&batch);
-    fleet.handle_report(batch.id, &report, 0.5);
+    fleet.handle_report(batch.id, &report, 0.5, &mut region.budget);
     assert!(fleet.poll_change().is_some());
-    assert_eq!(fleet.poll_timeout(), None);
+    assert_eq!(fleet.poll_timeout(&region.budget), None);
     fleet.handle_committed(&id(0), 9);
-    assert!(fleet.poll_timeout().is_some());
+    assert!(fleet.poll_timeout(&region.budget).is_some());
 }
 
 #[test]
@@ -390,9 +392,11 @@ fn a_large_fleet_starts_spread_over_one_interval() {
         ..SETTINGS
     };
     let mut fleet = fleet_of(10_000, &settings, start);
+    let mut budget = Budget::new(6000);
     let mut calls_by_second = [0; 5];
     for (second, calls) in calls_by_second.iter_mut().enumerate() {
-        fleet.handle_timeout(start + Duration::from_secs(u64::try_from(second).unwrap()));
+        let now = start + Duration::from_secs(u64::try_from(second).unwrap());
+        fleet.handle_timeout(now, &mut budget);
         *calls = std::iter::from_fn(|| fleet.poll_batch()).count();
     }
     assert_eq!(calls_by_second, [1, 20, 20, 20, 20]);
@@ -402,11 +406,11 @@ fn a_large_fleet_starts_spread_over_one_interval() {
 fn a_removed_watch_is_never_asked_again_and_its_slot_is_used_again() {
     let mut region = Region::healthy(3, 3000.0, 14);
     let mut fleet = fleet_of(2, &SETTINGS, region.now);
-    fleet.handle_timeout(region.now);
+    fleet.handle_timeout(region.now, &mut region.budget);
     let batch = fleet.poll_batch().unwrap();
     fleet.remove_watch(&id(1));
     let report = region.call(&batch);
-    fleet.handle_report(batch.id, &report, 0.5);
+    fleet.handle_report(batch.id, &report, 0.5, &mut region.budget);
     fleet.add_watches([(id(2), policy(), None)], region.now);
     region.commit(&mut fleet);
     region.run(&mut fleet, 1100.0);
@@ -457,8 +461,8 @@ proptest! {
         seed in any::<u64>(),
     ) {
         let mut region = Region::healthy(260, 8_000.0, seed);
-        let settings = FleetSettings { calls_per_minute: 30, ..SETTINGS };
-        let mut fleet = fleet_of(250, &settings, region.now);
+        region.budget = Budget::new(30);
+        let mut fleet = fleet_of(250, &SETTINGS, region.now);
         let mut in_flight = VecDeque::new();
         let mut removed = std::collections::BTreeSet::new();
         for step in steps {
@@ -468,7 +472,7 @@ proptest! {
                     if let Some(batch) = in_flight.pop_front() {
                         let report = answer(&mut region, &batch, kind);
                         region.now = report.received;
-                        fleet.handle_report(batch.id, &report, 0.5);
+                        fleet.handle_report(batch.id, &report, 0.5, &mut region.budget);
                     }
                 }
                 Step::Commit => region.commit(&mut fleet),
@@ -479,16 +483,16 @@ proptest! {
                 }
                 Step::Add(number) => fleet.add_watches([(id(number), policy(), None)], region.now),
             }
-            let announced = fleet.poll_timeout().is_some_and(|(at, _)| at <= region.now);
-            fleet.handle_timeout(region.now);
+            let announced = fleet.poll_timeout(&region.budget).is_some_and(|(at, _)| at <= region.now);
+            fleet.handle_timeout(region.now, &mut region.budget);
             let batches: Vec<_> = std::iter::from_fn(|| fleet.poll_batch()).collect();
             prop_assert_eq!(announced, !batches.is_empty());
-            prop_assert!(fleet.poll_timeout().is_none_or(|(at, _)| at > region.now));
+            prop_assert!(fleet.poll_timeout(&region.budget).is_none_or(|(at, _)| at > region.now));
             for batch in batches {
                 prop_assert!((1..=BATCH_MAX).contains(&batch.instances.len()));
                 in_flight.push_back(batch);
             }
-            prop_assert!(in_flight.len() <= settings.calls_in_flight);
+            prop_assert!(in_flight.len() <= SETTINGS.calls_in_flight);
             let asked = in_flight.iter().flat_map(|batch| &batch.instances);
             let asked: Vec<_> = asked.filter(|instance| !removed.contains(*instance)).collect();
             let distinct: std::collections::BTreeSet<_> = asked.iter().collect();
