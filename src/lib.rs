@@ -1,5 +1,6 @@
 //! readygate says when Alibaba Cloud ECS instances take commands, and when they stop taking them.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod core;

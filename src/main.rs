@@ -1,3 +1,7 @@
 //! The `readygate` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    readygate::cli::main()
+}

@@ -95,7 +95,7 @@ impl Tasks {
         name: &'static str,
         task: impl Future<Output = Result<(), TaskError>> + Send + 'static,
     ) {
-        let span = tracing::info_span!("task", name);
+        let span = tracing::info_span!("task", task = name);
         let handle = self
             .set
             .spawn(async move { (name, task.await) }.instrument(span));

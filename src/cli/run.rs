@@ -1,0 +1,107 @@
+//! `readygate run`: the daemon.
+
+use std::io::IsTerminal as _;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Args;
+
+use crate::config::{LogSettings, Overrides, Settings};
+use crate::daemon::Daemon;
+use crate::daemon::signals::StopSignals;
+use crate::daemon::supervise::with_causes;
+use crate::telemetry::logs::{self, LogForm};
+
+use super::{Context, Exit, block_on, complain};
+
+/// Watch instances and tell receivers what becomes of them, until SIGTERM or Ctrl-C.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The settings file.
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/readygate/readygate.toml"
+    )]
+    config: PathBuf,
+    /// Keep state in this folder (store.folder).
+    #[arg(long, value_name = "FOLDER")]
+    state_folder: Option<String>,
+    /// What to log (log.level), such as `debug` or `info,readygate::ecs=trace`.
+    #[arg(long, value_name = "DIRECTIVE")]
+    log_level: Option<String>,
+}
+
+pub(super) fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<Exit> {
+    let settings = match Settings::load(
+        Some(&arguments.config),
+        &context.environment,
+        &overrides(arguments),
+    ) {
+        Ok(settings) => settings,
+        Err(problems) => {
+            complain(&format!("the settings cannot be used:\n{problems}"));
+            return Ok(Exit::Settings);
+        }
+    };
+    if let Err(error) = start_logs(&settings.log, context) {
+        complain(&with_causes(&error));
+        return Ok(Exit::Settings);
+    }
+    block_on(daemon(&settings, context))
+}
+
+fn overrides(arguments: &Arguments) -> Overrides {
+    let given = [
+        ("--state-folder", "store.folder", &arguments.state_folder),
+        ("--log-level", "log.level", &arguments.log_level),
+    ];
+    given.into_iter().fold(
+        Overrides::default(),
+        |overrides, (flag, key, value)| match value {
+            Some(value) => overrides.set(flag, key, value.as_str()),
+            None => overrides,
+        },
+    )
+}
+
+fn start_logs(settings: &LogSettings, context: &Context) -> Result<(), logs::LogsError> {
+    let on_terminal = std::io::stderr().is_terminal();
+    let form = if settings.format.is_text(on_terminal) {
+        let colour = on_terminal && context.environment.get("NO_COLOR").is_none();
+        LogForm::Text { colour }
+    } else {
+        LogForm::Json
+    };
+    logs::init(&settings.level, form, context.clock)
+}
+
+async fn daemon(settings: &Settings, context: &Context) -> anyhow::Result<Exit> {
+    // Before anything that takes time, so that no signal is lost.
+    let mut signals = StopSignals::listen().context("failed to listen for signals")?;
+    let starting = Daemon::start(settings, &context.environment, context.clock);
+    let daemon = tokio::select! {
+        started = starting => match started {
+            Ok(daemon) => daemon,
+            Err(error) => {
+                tracing::error!(error = with_causes(&error), "cannot start");
+                return Ok(if error.is_settings() { Exit::Settings } else { Exit::Failed });
+            }
+        },
+        signal = signals.next() => {
+            tracing::info!(signal, "stopped before the start was complete");
+            return Ok(Exit::Done);
+        }
+    };
+    let until = async {
+        let signal = signals.next().await;
+        tracing::info!(signal, "asked to stop; the same signal again ends at once");
+    };
+    match daemon.run(until).await {
+        Ok(()) => Ok(Exit::Done),
+        Err(failure) => {
+            tracing::error!(error = with_causes(&failure), "the daemon failed");
+            Ok(Exit::Failed)
+        }
+    }
+}
