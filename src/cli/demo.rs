@@ -5,13 +5,14 @@ mod hook;
 mod stage;
 mod verdict;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
+use tokio::sync::oneshot;
 
-use crate::core::time::Timestamp;
 use crate::daemon::Daemon;
 use crate::daemon::signals::StopSignals;
 use crate::daemon::supervise::{Stopper, Tasks};
@@ -20,7 +21,7 @@ use crate::emulator::Watched;
 use super::{Context, Exit, block_on};
 
 use display::Display;
-use stage::Stage;
+use stage::{Cast, Stage};
 use verdict::Verdict;
 
 /// How often the display is brought up to date.
@@ -44,64 +45,41 @@ pub(super) fn demo(arguments: &Arguments, context: &Context) -> anyhow::Result<E
 
 async fn play(arguments: &Arguments, context: &Context) -> anyhow::Result<Exit> {
     let signals = StopSignals::listen().context("failed to listen for signals")?;
-    let clock = context.clock;
     let (stage, cast) = Stage::set(context).await?;
-    let daemon = Daemon::start(&stage.settings, &stage.environment, clock).await?;
+    let daemon = Daemon::start(&stage.settings, &stage.environment, context.clock).await?;
     let snapshot = daemon.snapshot();
-    let (began, from) = (clock.now(), stage.emulator.now());
-
+    let (began, from) = (context.clock.now(), stage.emulator.now());
     let curtain = Stopper::new();
-    let mut tasks = Tasks::default();
-    let (mut emulator_stop, mut hook_stop) = (curtain.listener(), curtain.listener());
-    tasks.start("emulator", async move {
-        Ok(cast
-            .emulator
-            .serve(async move { emulator_stop.requested().await })
-            .await?)
-    });
-    tasks.start("receiver", async move {
-        Ok(cast
-            .hook
-            .serve(async move { hook_stop.requested().await })
-            .await?)
-    });
+    let mut tasks = raise_curtain(cast, &curtain);
 
-    let mut display =
-        Display::new(std::io::stderr().is_terminal() && std::io::stdout().is_terminal());
-    display.open(&stage)?;
-    let (ended_at, mut to) = (tokio::sync::oneshot::channel(), None::<Timestamp>);
-    let (tell_end, end) = ended_at;
+    let (tell_end, end) = oneshot::channel();
     let emulator = stage.emulator.clone();
     let until = async move {
         wait_for_end(arguments.duration, signals, context).await;
         tell_end.send(emulator.now()).ok();
     };
-    let mut running = std::pin::pin!(daemon.run(until));
-    loop {
-        tokio::select! {
-            ended = &mut running => {
-                ended?;
-                break;
-            }
+    let mut running = pin!(daemon.run(until));
+    let mut display = Display::open(&stage)?;
+    let elapsed = loop {
+        let ended = tokio::select! {
+            ended = &mut running => Some(ended),
             ended = tasks.next_end() => {
                 let name = ended.context("nothing plays any more")??;
                 anyhow::bail!("the {name} of the demo stopped by itself");
             }
-            () = clock.sleep(TICK) => {
-                let elapsed = clock.now().saturating_since(began);
-                display.show(elapsed, &snapshot.borrow(), &stage.received)?;
-            }
+            () = context.clock.sleep(TICK) => None,
+        };
+        let elapsed = context.clock.now().saturating_since(began);
+        display.show(elapsed, &snapshot.borrow(), &stage.received)?;
+        if let Some(ended) = ended {
+            ended?;
+            break elapsed;
         }
-    }
-    if let Ok(at) = end.await {
-        to = Some(at);
-    }
-    let elapsed = clock.now().saturating_since(began);
-    display.show(elapsed, &snapshot.borrow(), &stage.received)?;
+    };
     display.close();
     let watched = Watched {
         from,
-        to: to.unwrap_or_else(|| stage.emulator.now()),
+        to: end.await?,
     };
     let verdict = Verdict::reach(&stage, watched, &snapshot.borrow(), elapsed)?;
     curtain.stop();
@@ -111,6 +89,23 @@ async fn play(arguments: &Arguments, context: &Context) -> anyhow::Result<Exit> 
     } else {
         Exit::Failed
     })
+}
+
+/// Starts the emulator and the receiver, which play until the curtain falls.
+fn raise_curtain(cast: Cast, curtain: &Stopper) -> Tasks {
+    let Cast { emulator, hook } = cast;
+    let mut tasks = Tasks::default();
+    let mut stop = curtain.listener();
+    tasks.start("emulator", async move {
+        Ok(emulator
+            .serve(async move { stop.requested().await })
+            .await?)
+    });
+    let mut stop = curtain.listener();
+    tasks.start("receiver", async move {
+        Ok(hook.serve(async move { stop.requested().await }).await?)
+    });
+    tasks
 }
 
 async fn wait_for_end(duration: Option<Duration>, mut signals: StopSignals, context: &Context) {

@@ -1,7 +1,7 @@
 //! What the demo shows while it plays: bars on a terminal, plain lines elsewhere.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -50,27 +50,29 @@ struct Bars {
 }
 
 impl Display {
-    pub(super) fn new(on_terminal: bool) -> Self {
-        Self {
-            bars: on_terminal.then(Bars::new),
+    /// Says what is where, and begins to show it.
+    pub(super) fn open(stage: &Stage) -> anyhow::Result<Self> {
+        let on_terminal = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+        let bars = on_terminal.then(|| Bars::new(stage.instances));
+        let display = Self {
+            bars,
             shown: 0,
             status_shown: Duration::ZERO,
-        }
-    }
-
-    /// Says what is where.
-    pub(super) fn open(&mut self, stage: &Stage) -> anyhow::Result<()> {
-        let instances = stage.instances;
-        let folder = stage.folder.display();
-        self.line(&format!(
-            "{instances} instances in an emulated region at {}",
-            stage.endpoint
+        };
+        let Stage {
+            instances,
+            endpoint,
+            folder,
+            ..
+        } = stage;
+        display.line(&format!(
+            "{instances} instances in an emulated region at {endpoint}"
         ))?;
-        self.line(&format!("settings, state and files in {folder}"))?;
-        if let Some(bars) = &self.bars {
-            bars.set_length(instances);
-        }
-        Ok(())
+        display.line(&format!(
+            "settings, state and files in {}",
+            folder.display()
+        ))?;
+        Ok(display)
     }
 
     pub(super) fn show(
@@ -117,7 +119,8 @@ impl Display {
 }
 
 impl Bars {
-    fn new() -> Self {
+    fn new(instances: usize) -> Self {
+        let instances = u64::try_from(instances).unwrap_or(u64::MAX);
         let all = MultiProgress::new();
         let style = |template: &str| {
             let style = ProgressStyle::with_template(template);
@@ -133,7 +136,7 @@ impl Bars {
                 Phase::Stale => "red",
                 Phase::Gone => "magenta",
             };
-            let bar = all.add(ProgressBar::new(1));
+            let bar = all.add(ProgressBar::new(instances));
             bar.set_style(style(&format!("{{prefix:>8}} {{bar:40.{colour}}} {{pos}}")));
             bar.set_prefix(phase.as_str());
             (phase, bar)
@@ -146,13 +149,6 @@ impl Bars {
             phases: phases.into(),
             calls,
         }
-    }
-
-    fn set_length(&self, instances: usize) {
-        let instances = u64::try_from(instances).unwrap_or(u64::MAX);
-        self.phases
-            .iter()
-            .for_each(|(_, bar)| bar.set_length(instances));
     }
 
     fn update(&self, snapshot: &Snapshot) {
