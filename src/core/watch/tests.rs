@@ -1,10 +1,12 @@
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::core::gate::Gate;
 use crate::core::phase::EDGES;
+use crate::core::status::Status;
 
 const RULES: Rules = Rules {
     window: Duration::from_secs(120),
