@@ -70,7 +70,7 @@ async fn play(arguments: &Arguments, context: &Context) -> anyhow::Result<Exit> 
             () = context.clock.sleep(TICK) => None,
         };
         let elapsed = context.clock.now().saturating_since(began);
-        display.show(elapsed, &snapshot.borrow(), &stage.received)?;
+        display.show(&stage, elapsed, &snapshot.borrow())?;
         if let Some(ended) = ended {
             ended?;
             break elapsed;

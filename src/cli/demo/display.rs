@@ -12,7 +12,7 @@ use crate::core::event::EventType;
 use crate::core::phase::Phase;
 use crate::daemon::snapshot::Snapshot;
 
-use super::hook::{Notice, Received};
+use super::hook::Notice;
 use super::stage::Stage;
 
 /// How many events of one type at one time are shown one by one.
@@ -77,11 +77,11 @@ impl Display {
 
     pub(super) fn show(
         &mut self,
+        stage: &Stage,
         elapsed: Duration,
         snapshot: &Snapshot,
-        received: &Received,
     ) -> anyhow::Result<()> {
-        let new = received.look(|mailbox| {
+        let new = stage.received.look(|mailbox| {
             mailbox
                 .notices
                 .get(self.shown..)
@@ -92,11 +92,12 @@ impl Display {
         for line in event_lines(elapsed, &new) {
             self.line(&line)?;
         }
+        let calls = calls_line(stage, elapsed, snapshot);
         if let Some(bars) = &self.bars {
-            bars.update(snapshot);
+            bars.update(snapshot, calls);
         } else if elapsed >= self.status_shown + STATUS_EVERY {
             self.status_shown = elapsed;
-            self.line(&status_line(elapsed, snapshot))?;
+            self.line(&status_line(elapsed, snapshot, &calls))?;
         }
         Ok(())
     }
@@ -106,6 +107,8 @@ impl Display {
         if let Some(bars) = &self.bars {
             bars.phases.iter().for_each(|(_, bar)| bar.abandon());
             bars.calls.abandon();
+            // The cursor is still behind the last bar.
+            writeln!(std::io::stderr()).ok();
         }
     }
 
@@ -151,11 +154,11 @@ impl Bars {
         }
     }
 
-    fn update(&self, snapshot: &Snapshot) {
+    fn update(&self, snapshot: &Snapshot, calls: String) {
         for (phase, bar) in &self.phases {
             bar.set_position(u64::try_from(snapshot.count(*phase)).unwrap_or(u64::MAX));
         }
-        self.calls.set_message(snapshot.calls().to_string());
+        self.calls.set_message(calls);
     }
 }
 
@@ -187,12 +190,13 @@ fn event_lines(elapsed: Duration, notices: &[Notice]) -> Vec<String> {
     lines
 }
 
-fn status_line(elapsed: Duration, snapshot: &Snapshot) -> String {
+fn status_line(elapsed: Duration, snapshot: &Snapshot, calls: &str) -> String {
     let phases = Phase::ALL.map(|phase| format!("{phase} {}", snapshot.count(phase)));
-    format!(
-        "{:6.1} s  {}; {} calls",
-        elapsed.as_secs_f64(),
-        phases.join(", "),
-        snapshot.calls()
-    )
+    let elapsed = elapsed.as_secs_f64();
+    format!("{elapsed:6.1} s  {}; calls {calls}", phases.join(", "))
+}
+
+fn calls_line(stage: &Stage, elapsed: Duration, snapshot: &Snapshot) -> String {
+    let fixed = calls_of_fixed_loop(stage, elapsed);
+    format!("{} (a fixed loop: {fixed})", snapshot.calls())
 }
