@@ -99,7 +99,9 @@ pub struct Watch {
     absent_since: Option<Timestamp>,
     absences: u32,
     last_heartbeat: Option<Timestamp>,
-    last_fresh: Option<Timestamp>,
+    /// From where silence counts while no heartbeat time is known: the last fresh reply, or the
+    /// first reply after a restart.
+    silent_from: Option<Timestamp>,
     recovery: Option<Recovery>,
     newest: Newest,
 }
@@ -121,7 +123,7 @@ impl Watch {
             absent_since: None,
             absences: 0,
             last_heartbeat: None,
-            last_fresh: None,
+            silent_from: None,
             recovery: None,
             newest: Newest::None,
         }
@@ -140,7 +142,6 @@ impl Watch {
             overdue_told: record.overdue_told,
             seen: record.seen,
             absent_since: record.absent_since,
-            last_heartbeat: record.reason.last_heartbeat,
             ..Self::new(record.instance.clone(), policy)
         }
     }
@@ -202,7 +203,7 @@ impl Watch {
     #[must_use]
     pub fn stale_at(&self, rules: &Rules) -> Option<Timestamp> {
         self.last_heartbeat
-            .or(self.last_fresh)
+            .or(self.silent_from)
             .map(|beat| beat + rules.stale_after() + HEARTBEAT_RESOLUTION)
     }
 

@@ -48,7 +48,7 @@ impl Watch {
         self.last_heartbeat = self.last_heartbeat.max(status.last_heartbeat);
         if status.fresh {
             self.newest = Newest::Fresh;
-            self.last_fresh = Some(view.at);
+            self.silent_from = Some(view.at);
             self.judge_fresh(status, view, rules)
         } else {
             self.newest = Newest::Silent;
@@ -64,7 +64,7 @@ impl Watch {
         self.started = Some(at);
         self.overdue_told = false;
         self.last_heartbeat = None;
-        self.last_fresh = None;
+        self.silent_from = None;
     }
 
     fn judge_fresh(&mut self, status: &Status, view: View, rules: &Rules) -> Judgement {
@@ -123,7 +123,11 @@ impl Watch {
     }
 
     fn judge_silent(&mut self, status: &Status, view: View, rules: &Rules) -> Judgement {
-        let beat = self.last_heartbeat.or(self.last_fresh);
+        if matches!(self.phase, Phase::Ready | Phase::Late) {
+            // It was fresh before this process began, so it is silent at the latest from here.
+            self.silent_from.get_or_insert(view.at);
+        }
+        let beat = self.last_heartbeat.or(self.silent_from);
         let silence = beat.map(|beat| view.at.saturating_since(beat + HEARTBEAT_RESOLUTION));
         let message = match silence {
             Some(silence) => format!("no heartbeat for {} s", silence.as_secs()),
