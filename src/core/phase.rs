@@ -70,3 +70,25 @@ pub const EDGES: [(Phase, Phase); 12] = [
     (Phase::Gone, Phase::Pending),
     (Phase::Gone, Phase::Ready),
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_documentation_of_the_crate_shows_these_edges_and_no_others() {
+        let documented: BTreeSet<(Phase, Phase)> = include_str!("../lib.rs")
+            .lines()
+            .filter_map(|line| {
+                let mut words = line.strip_prefix("//!  ")?.split_whitespace();
+                let from = Phase::parse(words.next()?)?;
+                let arrow = words.next()?;
+                let to = Phase::parse(words.next()?)?;
+                (arrow == "->").then_some((from, to))
+            })
+            .collect();
+        assert_eq!(documented, EDGES.into());
+    }
+}

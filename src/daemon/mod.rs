@@ -26,7 +26,7 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::environment::Environment;
-use crate::store::Store;
+use crate::store::{Health, Store};
 
 pub use assembly::StartError;
 
@@ -99,6 +99,7 @@ impl Daemon {
                 let reason = supervise::with_causes(&failure);
                 return Err(TaskFailure::Failed { name: "store", reason });
             }
+            () = log_health(&store) => {}
         }
         tracing::info!(grace_s = shutdown_grace.as_secs_f64(), "stopping");
         let drain = drain(&mut tasks, &stop_dispatcher, &stop_deliverer);
@@ -113,6 +114,22 @@ impl Daemon {
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+/// Says when the disk is full and when it is not any more; never returns while the store works.
+async fn log_health(store: &Store) {
+    let mut health = store.health();
+    while health.changed().await.is_ok() {
+        match &*health.borrow_and_update() {
+            Health::Full { since } => {
+                tracing::error!(%since, "the disk of the state folder is full; make room: until then nothing new is told");
+            }
+            Health::Ok => tracing::info!("the state folder has room again; going on"),
+            // Told by the one who ends the daemon for it.
+            Health::Failed(_) | Health::Closed => {}
+        }
+    }
+    std::future::pending().await
 }
 
 /// Ends the tasks one after the other: the deliverer only when nothing more can be committed.

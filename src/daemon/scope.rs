@@ -33,7 +33,16 @@ pub(super) struct Scope {
     pub(super) budget: usize,
     pub(super) labels: HashMap<InstanceId, Labels>,
     /// What is wrong with the API, while something is.
-    trouble: Option<String>,
+    trouble: Option<Trouble>,
+}
+
+/// What is wrong with the API.
+#[derive(Debug)]
+struct Trouble {
+    /// The same for all failures of one kind.
+    topic: String,
+    /// The newest of them, in words.
+    why: String,
 }
 
 impl Scope {
@@ -71,14 +80,25 @@ impl Scope {
                     tracing::info!(scope = %self.name, "the API answers again");
                 }
             }
-            (Err(_), error) => {
-                let why = error.map_or_else(|| "the call failed".to_owned(), |e| with_causes(e));
-                if self.trouble.as_ref() != Some(&why) {
-                    tracing::warn!(scope = %self.name, error = %why, "a call of the API failed");
-                    self.trouble = Some(why);
-                }
-            }
+            (Err(_), error) => self.note_trouble(error),
         }
+    }
+
+    /// Says it once while it stays the same, however many calls it fails.
+    fn note_trouble(&mut self, error: Option<&ApiError>) {
+        let Some(error) = error else { return };
+        let why = with_causes(error);
+        let topic = error.topic();
+        if self
+            .trouble
+            .as_ref()
+            .is_some_and(|trouble| trouble.topic == topic)
+        {
+            tracing::debug!(scope = %self.name, error = %why, "a call of the API failed again");
+        } else {
+            tracing::warn!(scope = %self.name, error = %why, "a call of the API failed");
+        }
+        self.trouble = Some(Trouble { topic, why });
     }
 
     /// The next change, as it is to be committed.
@@ -145,7 +165,7 @@ impl Scope {
                 .map(|phase| (phase, self.fleet.count(phase)))
                 .into(),
             calls: self.fleet.calls_made(),
-            trouble: self.trouble.clone(),
+            trouble: self.trouble.as_ref().map(|trouble| trouble.why.clone()),
         }
     }
 }

@@ -91,6 +91,23 @@ impl ApiError {
             Self::Refused { refusal, .. } => refusal.disposition(),
         }
     }
+
+    /// A text that is the same for all failures of one kind, unlike the message, which names the
+    /// request: for telling a trouble that lasts once.
+    #[must_use]
+    pub fn topic(&self) -> String {
+        match self {
+            Self::Refused { refusal, .. } => refusal
+                .code
+                .clone()
+                .unwrap_or_else(|| refusal.status.to_string()),
+            Self::Credentials(_)
+            | Self::Disconnected { .. }
+            | Self::TimedOut { .. }
+            | Self::TooLong { .. }
+            | Self::Unreadable { .. } => self.to_string(),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -41,8 +41,12 @@ const NOT_IN_CORE: [&str; 14] = [
     "tokio",
 ];
 
+/// Crates that have one place: `backoff` is unmaintained and must not spread, and `anyhow` erases
+/// what modules are to say with types.
+const ONE_PLACE: [(&str, &str); 2] = [("anyhow", "cli/"), ("backoff", "ecs/credentials/retry.rs")];
+
 /// A file that has grown past this holds more than one thing.
-const MOST_LINES: usize = 600;
+const MOST_LINES: usize = 500;
 
 #[test]
 fn layers_use_only_what_is_below_them() {
@@ -96,6 +100,8 @@ fn planted_violations_are_caught_however_they_are_written() {
         ("daemon/poller.rs", "use crate::cli::exit;"),
         ("clock.rs", "use crate::config::Settings;"),
         ("novelty/mod.rs", "pub fn f() {}"),
+        ("store/mod.rs", "use anyhow::Context as _;"),
+        ("ecs/client.rs", "fn f() { backoff::future::retry() }"),
     ];
     for (path, text) in cases {
         assert!(!violations(path, text).is_empty(), "{path}: {text}");
@@ -142,7 +148,11 @@ fn what_the_layers_allow_is_left_alone() {
             "daemon/run.rs",
             "use crate::{config, ecs, store, telemetry};",
         ),
-        ("cli/run.rs", "use crate::{config, daemon};"),
+        (
+            "cli/run.rs",
+            "use crate::{config, daemon}; use anyhow::Context as _;",
+        ),
+        ("ecs/credentials/retry.rs", "use backoff::future::retry;"),
         ("lib.rs", "pub mod config; pub use crate::config::Settings;"),
     ];
     for (path, text) in cases {
@@ -210,7 +220,8 @@ fn may_use(path: &str, layer: &str, reference: &str) -> bool {
         // A whole module under its own name hides what is taken out of it.
         let hides = matches!(reference, "std" | "std::time" | "std::time::self" | "rand");
         let forbidden = hides || NOT_IN_CORE.iter().any(|name| is_in(reference, name));
-        return layer != "core" || !forbidden;
+        let mut placed = ONE_PLACE.iter().filter(|(name, _)| is_in(reference, name));
+        return (layer != "core" || !forbidden) && placed.all(|(_, place)| path.starts_with(place));
     };
     let target = inside.split("::").next().unwrap_or_default();
     match layer {

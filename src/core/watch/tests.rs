@@ -1,10 +1,12 @@
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::core::gate::Gate;
 use crate::core::phase::EDGES;
+use crate::core::status::Status;
 
 const RULES: Rules = Rules {
     window: Duration::from_secs(120),
@@ -345,8 +347,18 @@ fn a_restored_watch_goes_on_without_an_event_of_its_own() {
         ready_deadline: Duration::from_secs(900),
     };
     let mut restored = Watch::restore(&change.record, Arc::new(policy));
+    let mut without_times = restored.clone();
     assert_eq!(show(&mut restored, &[(500, fresh(499))]), [None]);
     assert_eq!((restored.phase(), restored.since()), (Phase::Ready, at(0)));
+
+    // Where silent rows have no heartbeat time, silence counts from the first reply.
+    let silent = Sighting::Row(Status::default());
+    let told = show(
+        &mut without_times,
+        &[(500, silent.clone()), (635, silent.clone()), (636, silent)],
+    );
+    let stale = Some((Phase::Late, Phase::Stale, Some(EventType::Stale)));
+    assert_eq!(told, [LATE, None, stale]);
 }
 
 #[test]

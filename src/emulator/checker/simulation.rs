@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
+use crate::core::budget::Budget;
 use crate::core::call::{CallReport, Disposition, Row};
 use crate::core::fleet::{Batch, Fleet as Watcher, FleetSettings};
 use crate::core::gate::Gate;
@@ -30,6 +31,7 @@ fn seconds(seconds: f64) -> Duration {
 struct Play {
     watcher: Watcher,
     cloud: Fleet,
+    budget: Budget,
     now: Duration,
     told: Vec<Told>,
     calls: usize,
@@ -43,7 +45,7 @@ impl Play {
         let mut watcher = Watcher::new(&FleetSettings {
             rules,
             pending: rules.window / 24,
-            calls_per_minute: 300,
+            relaxes: true,
             calls_in_flight: 4,
         });
         let policy = Arc::new(Policy {
@@ -56,6 +58,7 @@ impl Play {
         Self {
             watcher,
             cloud,
+            budget: Budget::new(300),
             now: Duration::ZERO,
             told: Vec::new(),
             calls: 0,
@@ -65,11 +68,12 @@ impl Play {
     /// Plays up to `end` and judges.
     fn judge(mut self, end: Duration, promise: &Promise) -> (Report, usize) {
         while self.now < end {
-            self.watcher.handle_timeout(Instant::from_origin(self.now));
+            let now = Instant::from_origin(self.now);
+            self.watcher.handle_timeout(now, &mut self.budget);
             let batches: Vec<Batch> = std::iter::from_fn(|| self.watcher.poll_batch()).collect();
             self.ask(&batches);
             self.tell();
-            let (next, _) = self.watcher.poll_timeout().unwrap();
+            let (next, _) = self.watcher.poll_timeout(&self.budget).unwrap();
             self.now = self.now.max(next.since_origin());
         }
         let watched = Watched {
@@ -97,7 +101,8 @@ impl Play {
                 )),
                 outcome: self.answer(&batch.instances, START + sent + ROUND_TRIP / 2),
             };
-            self.watcher.handle_report(batch.id, &report, 0.5);
+            let budget = &mut self.budget;
+            self.watcher.handle_report(batch.id, &report, 0.5, budget);
         }
     }
 

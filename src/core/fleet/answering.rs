@@ -1,0 +1,175 @@
+//! What follows from how calls ended.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{BatchId, Call, Fleet, Place};
+use crate::core::budget::Budget;
+use crate::core::call::{CallReport, Disposition, Row};
+use crate::core::schedule::slot_index;
+use crate::core::status::{Sighting, Status};
+use crate::core::time::Timestamp;
+use crate::core::watch::View;
+
+/// The pause after the first of several calls that failed for a reason that may pass.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// The same where somebody has to change something first: keys, permissions, the region.
+const PAUSE_AFTER_REFUSAL: Duration = Duration::from_secs(5);
+
+impl Fleet {
+    /// Takes in how a call ended. `unit` in 0..1 spreads what would else be asked again together.
+    pub fn handle_report(
+        &mut self,
+        id: BatchId,
+        report: &CallReport,
+        unit: f64,
+        budget: &mut Budget,
+    ) {
+        let Some(call) = self.calls.remove(&id) else {
+            self.oddities.unknown_reports += 1;
+            return;
+        };
+        let expected = self.clock.earliest(report.sent);
+        if let Some(date) = report.date {
+            self.clock.handle_date(report.sent, report.received, date);
+        }
+        // What the reply says was true at some time after it was sent for. What was known of that
+        // time before is as good as what the reply added: the due time was reckoned with it.
+        let at = self
+            .clock
+            .earliest(report.sent)
+            .max(expected.filter(|_| self.clock.known()));
+        match &report.outcome {
+            Ok(rows) => {
+                self.pause.handle_answer();
+                self.handle_rows(&call, rows, report, at);
+            }
+            Err(Disposition::NotFound) => {
+                self.pause.handle_answer();
+                self.handle_not_found(call, report, at);
+            }
+            Err(Disposition::Throttled { after }) => {
+                let server_now = self.clock.earliest(report.received);
+                budget.handle_throttling(*after, report.received, server_now, unit);
+                self.ask_again(call);
+            }
+            Err(Disposition::Retry) => self.handle_failure(call, PAUSE_AFTER_FAILURE, report),
+            Err(Disposition::Permanent) => self.handle_failure(call, PAUSE_AFTER_REFUSAL, report),
+        }
+    }
+
+    fn handle_failure(&mut self, call: Call, pause: Duration, report: &CallReport) {
+        self.pause.handle_failure(pause, report.received);
+        self.ask_again(call);
+    }
+
+    /// Nothing was learned of these: they stay as urgent as they were.
+    fn ask_again(&mut self, call: Call) {
+        if call.is_part && !call.slots.is_empty() {
+            self.parts.push_front(call.slots);
+            return;
+        }
+        for slot in call.slots {
+            if let Some(due) = self.slot(slot).map(|entry| entry.due) {
+                self.enqueue(slot, due);
+            }
+        }
+    }
+
+    /// Some ID in these does not exist, and the API says which only of one that is alone.
+    fn handle_not_found(&mut self, call: Call, report: &CallReport, at: Option<Timestamp>) {
+        let Call { mut slots, .. } = call;
+        if let [alone] = slots.as_slice() {
+            self.handle_sighting(*alone, &Sighting::NotFound, report, at);
+            return;
+        }
+        let second = slots.split_off(slots.len() / 2);
+        self.parts
+            .extend([slots, second].into_iter().filter(|part| !part.is_empty()));
+    }
+
+    fn handle_rows(
+        &mut self,
+        call: &Call,
+        rows: &[Row],
+        report: &CallReport,
+        at: Option<Timestamp>,
+    ) {
+        let mut seen: BTreeMap<u32, &Status> = BTreeMap::new();
+        for row in rows {
+            let asked = self
+                .index
+                .get(&row.instance)
+                .filter(|slot| call.slots.contains(slot));
+            let Some(slot) = asked else {
+                self.oddities.foreign_rows += 1;
+                continue;
+            };
+            if let Some(first) = seen.insert(*slot, &row.status) {
+                self.oddities.repeated_rows += 1;
+                let newer = |status: &Status| (status.last_heartbeat, status.fresh);
+                if newer(first) > newer(&row.status) {
+                    seen.insert(*slot, first);
+                }
+            }
+        }
+        let known = call.slots.iter().filter(|slot| self.was_seen(**slot));
+        let (asked, had_rows) = known.fold((0, 0), |(asked, had), slot| {
+            (asked + 1, had + u32::from(seen.contains_key(slot)))
+        });
+        self.completeness
+            .handle_reply(asked, had_rows, report.received);
+        for slot in &call.slots {
+            let sighting = match seen.get(slot) {
+                Some(status) => Sighting::Row((*status).clone()),
+                None => Sighting::NoRow,
+            };
+            self.handle_sighting(*slot, &sighting, report, at);
+        }
+    }
+
+    fn was_seen(&self, slot: u32) -> bool {
+        self.slot(slot).is_some_and(|entry| entry.watch.seen())
+    }
+
+    fn handle_sighting(
+        &mut self,
+        slot: u32,
+        sighting: &Sighting,
+        report: &CallReport,
+        at: Option<Timestamp>,
+    ) {
+        let view = at.map(|at| View {
+            at,
+            silence_counts: self.clock.known(),
+            absence_counts: self.completeness.holds(),
+        });
+        let rules = self.cadence.rules;
+        let Some(entry) = self
+            .slots
+            .get_mut(slot_index(slot))
+            .and_then(Option::as_mut)
+        else {
+            return;
+        };
+        entry.last_reply = Some(report.received);
+        let before = entry.watch.phase();
+        let change = match view {
+            Some(view) => entry.watch.handle_sighting(sighting, view, &rules),
+            None => {
+                self.oddities.undated_replies += 1;
+                None
+            }
+        };
+        let after = entry.watch.phase();
+        match change {
+            None => self.reschedule(slot),
+            Some(change) => {
+                entry.place = Place::Committing;
+                self.changes.push_back(change);
+                self.count_phase(Some(before), Some(after));
+            }
+        }
+    }
+}
