@@ -234,6 +234,7 @@ mod tests {
             let at = Timestamp::from_seconds(*seconds);
             let view = View {
                 at,
+                until: at,
                 silence_counts: true,
                 absence_counts: true,
             };

@@ -103,6 +103,15 @@ impl ServerClock {
         ))
     }
 
+    /// The latest it can have been at the server at `at`; nothing before the first reply.
+    #[must_use]
+    pub fn latest(&self, at: Instant) -> Option<Timestamp> {
+        let bounds = self.bounds?.widened_to(micros(at));
+        Some(timestamp(
+            micros(at) + bounds.high.div_euclid(MICROS_PER_DRIFT) + 1,
+        ))
+    }
+
     /// How far the estimate can be off.
     #[must_use]
     pub fn uncertainty(&self, at: Instant) -> Option<Duration> {
@@ -175,6 +184,8 @@ mod tests {
                     let truth = Timestamp::from_micros(server(later));
                     prop_assert!(earliest <= truth, "{earliest} is after {truth}");
                     prop_assert!(truth <= earliest + clock.uncertainty(at(later)).unwrap());
+                    let latest = clock.latest(at(later)).unwrap();
+                    prop_assert!(latest >= truth, "{latest} is before {truth}");
                 }
             }
             let target = clock.earliest(at(now)).unwrap() + Duration::from_secs(136);

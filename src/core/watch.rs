@@ -44,6 +44,9 @@ pub struct View {
     /// Server time when the question was sent, not later than it really was: what is silent by
     /// this time is silent for certain.
     pub at: Timestamp,
+    /// Server time when the answer was here, not earlier than it really was: what lasts from then
+    /// on lasts that long for certain.
+    pub until: Timestamp,
     /// Whether silence may be judged: the server's time is known.
     pub silence_counts: bool,
     /// Whether a missing row means an absent instance: the replies of this scope are complete.
@@ -252,7 +255,7 @@ impl Watch {
         );
         let begins = self.started.is_none();
         if begins {
-            self.started = Some(view.at);
+            self.started = Some(view.until);
             self.since = view.at;
         }
         let judgement = match sighting {

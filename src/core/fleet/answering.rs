@@ -140,8 +140,10 @@ impl Fleet {
         report: &CallReport,
         at: Option<Timestamp>,
     ) {
-        let view = at.map(|at| View {
+        let view = at.zip(self.clock.latest(report.received));
+        let view = view.map(|(at, until)| View {
             at,
+            until,
             silence_counts: self.clock.known(),
             absence_counts: self.completeness.holds(),
         });

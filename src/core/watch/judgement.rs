@@ -39,7 +39,7 @@ impl Watch {
 
     pub(super) fn judge_row(&mut self, status: &Status, view: View, rules: &Rules) -> Judgement {
         if self.phase == Phase::Gone {
-            self.revive(view.at);
+            self.revive(view);
         }
         self.seen = true;
         self.absent_since = None;
@@ -58,10 +58,10 @@ impl Watch {
     }
 
     /// The ID came back: whatever it is now, it starts over.
-    fn revive(&mut self, at: Timestamp) {
-        self.transition_to(Phase::Pending, at);
+    fn revive(&mut self, view: View) {
+        self.transition_to(Phase::Pending, view.at);
         self.generation = self.generation.saturating_add(1);
-        self.started = Some(at);
+        self.started = Some(view.until);
         self.overdue_told = false;
         self.last_heartbeat = None;
         self.silent_from = None;
@@ -204,7 +204,7 @@ impl Watch {
         }
         // One that was never seen may simply never have had an agent: only a 404 counts.
         if self.seen || not_found {
-            self.absent_since.get_or_insert(view.at);
+            self.absent_since.get_or_insert(view.until);
             self.absences = self.absences.saturating_add(1);
         }
         let enough = !self.seen || self.absences >= ABSENCES_TO_BE_GONE;

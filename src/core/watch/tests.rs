@@ -22,6 +22,7 @@ fn at(seconds: i64) -> Timestamp {
 fn view(seconds: i64) -> View {
     View {
         at: at(seconds),
+        until: at(seconds),
         silence_counts: true,
         absence_counts: true,
     }
@@ -121,6 +122,31 @@ fn silence_found_long_after_it_began_is_stale_at_once() {
             Some((Phase::Ready, Phase::Stale, Some(EventType::Stale)))
         ]
     );
+}
+
+#[test]
+fn spans_count_from_the_latest_moment_their_beginning_can_have_had() {
+    let vague = View {
+        until: at(1),
+        ..view(0)
+    };
+    let never_beat = Sighting::Row(Status::default());
+    for (sighting, span) in [(never_beat, 900), (Sighting::NotFound, 600)] {
+        let mut watch = watch();
+        watch.handle_sighting(&sighting, vague, &RULES);
+        let told = show(
+            &mut watch,
+            &[(span, sighting.clone()), (span + 1, sighting)],
+        );
+        let events: Vec<_> = told
+            .iter()
+            .map(|told| told.and_then(|told| told.2))
+            .collect();
+        assert!(
+            events[0].is_none() && events[1].is_some(),
+            "{span}: {events:?}"
+        );
+    }
 }
 
 #[test]
