@@ -10,6 +10,7 @@ mod delivery;
 mod dependencies;
 mod emulate;
 mod harness;
+mod help;
 mod kills;
 mod layering;
 mod main_job;
