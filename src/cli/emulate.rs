@@ -8,13 +8,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 
+use crate::core::rules::Rules;
 use crate::daemon::signals::StopSignals;
 use crate::emulator::{Emulator, HEARTBEAT_MIN, Scenario, Span};
 
 use super::{Context, Exit, block_on, complain};
 
-/// The window of the cloud, and the interval of its agents within it.
-const WINDOW: Duration = Duration::from_secs(120);
+/// The window of the cloud, and the interval in seconds of its agents within it.
+const WINDOW: Duration = Rules::CLOUD.window;
 const HEARTBEAT: (u32, u32) = (55, 65);
 
 /// Serve the cloud API on this machine from a simulated fleet: no account, no cost.

@@ -26,9 +26,6 @@ use super::{Context, Exit, block_on, complain};
 /// How long a wait pauses between two questions. The heartbeat of a booting instance comes once.
 const INTERVAL: Duration = Duration::from_secs(5);
 
-/// The window of the cloud (the API page).
-const WINDOW: Duration = Duration::from_secs(120);
-
 /// How many calls may be on their way at once.
 const CALLS_IN_FLIGHT: usize = 4;
 
@@ -132,10 +129,8 @@ struct Waiting {
 impl Waiting {
     fn new(arguments: &Arguments, client: Client, clock: Clock) -> Self {
         let rules = Rules {
-            window: WINDOW,
-            grace: Duration::from_secs(15),
-            recover_heartbeats: 1,
             absent_after: NEVER,
+            ..Rules::CLOUD
         };
         let mut fleet = Fleet::new(&FleetSettings {
             rules,

@@ -22,6 +22,15 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// Those of the cloud: a heartbeat counts for two minutes (the API page), and 15 s more cannot
+    /// be one lost heartbeat.
+    pub const CLOUD: Self = Self {
+        window: Duration::from_secs(120),
+        grace: Duration::from_secs(15),
+        recover_heartbeats: 2,
+        absent_after: Duration::from_secs(600),
+    };
+
     /// Silence of this length is `stale`.
     #[must_use]
     pub fn stale_after(&self) -> Duration {

@@ -200,12 +200,7 @@ mod tests {
     use crate::core::watch::View;
 
     const CADENCE: Cadence = Cadence {
-        rules: Rules {
-            window: Duration::from_secs(120),
-            grace: Duration::from_secs(15),
-            recover_heartbeats: 2,
-            absent_after: Duration::from_secs(600),
-        },
+        rules: Rules::CLOUD,
         pending: Duration::from_secs(5),
         relaxes: true,
     };

@@ -13,12 +13,7 @@ mod region;
 use region::Region;
 
 const SETTINGS: FleetSettings = FleetSettings {
-    rules: Rules {
-        window: Duration::from_secs(120),
-        grace: Duration::from_secs(15),
-        recover_heartbeats: 2,
-        absent_after: Duration::from_secs(600),
-    },
+    rules: Rules::CLOUD,
     pending: Duration::from_secs(5),
     relaxes: true,
     calls_in_flight: 4,

@@ -48,7 +48,7 @@ impl Watch {
         self.last_heartbeat = self.last_heartbeat.max(status.last_heartbeat);
         if status.fresh {
             self.newest = Newest::Fresh;
-            self.silent_from = Some(view.at);
+            self.silent_from = Some(view.until);
             self.judge_fresh(status, view, rules)
         } else {
             self.newest = Newest::Silent;
@@ -125,7 +125,7 @@ impl Watch {
     fn judge_silent(&mut self, status: &Status, view: View, rules: &Rules) -> Judgement {
         if matches!(self.phase, Phase::Ready | Phase::Late) {
             // It was fresh before this process began, so it is silent at the latest from here.
-            self.silent_from.get_or_insert(view.at);
+            self.silent_from.get_or_insert(view.until);
         }
         let beat = self.last_heartbeat.or(self.silent_from);
         let silence = beat.map(|beat| view.at.saturating_since(beat + HEARTBEAT_RESOLUTION));

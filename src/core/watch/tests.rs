@@ -8,12 +8,7 @@ use crate::core::gate::Gate;
 use crate::core::phase::EDGES;
 use crate::core::status::Status;
 
-const RULES: Rules = Rules {
-    window: Duration::from_secs(120),
-    grace: Duration::from_secs(15),
-    recover_heartbeats: 2,
-    absent_after: Duration::from_secs(600),
-};
+const RULES: Rules = Rules::CLOUD;
 
 fn at(seconds: i64) -> Timestamp {
     Timestamp::from_seconds(1_000_000 + seconds)
