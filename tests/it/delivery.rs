@@ -43,28 +43,22 @@ async fn settled(site: &Site, daemon: &mut Daemon, events: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ailing_receiver_gets_each_event_in_order_under_its_first_id() {
-    let cloud = Cloud::healthy(1, WINDOW).await;
+    let cloud = Cloud::healthy(3, WINDOW).await;
     let hook = Hook::serve(cloud.clock).await;
-    let mut answers = [
-        Answer {
-            header: Some(("retry-after", HOLD.as_secs().to_string())),
-            ..Answer::status(StatusCode::SERVICE_UNAVAILABLE)
-        },
-        Answer::status(StatusCode::INTERNAL_SERVER_ERROR),
-    ]
-    .into_iter();
-    hook.answer_with(move |_| answers.next().unwrap_or(Answer::status(StatusCode::OK)));
-    let settings = SETTINGS.to_owned() + &webhook(&hook);
+    hook.answer_with(ailing());
+    // One at a time, so that nothing is under way when the receiver asks for a pause.
+    let one_at_a_time = "[delivery]\nin_flight_per_receiver = 1\n";
+    let settings = [SETTINGS, one_at_a_time, &webhook(&hook)].concat();
     let site = Site::new(&cloud, &cloud.ids(), &settings);
     let mut daemon = site.start().await;
 
     until_received(&mut daemon, &hook, 1).await;
-    // While `ready` is held up, `stale` is committed behind it.
-    let id = &cloud.ids()[0];
-    cloud.handle.act(id, Action::StopAgent).unwrap();
-    let committed = daemon.process.until(SOON, "two committed events", |_| {
+    let held = hook.received()[0].instance.clone();
+    // While its `ready` is held up, its `stale` is committed behind it.
+    cloud.handle.act(&held, Action::StopAgent).unwrap();
+    let committed = daemon.process.until(SOON, "four committed events", |_| {
         let events = site.events().len();
-        (events == 2)
+        (events == 4)
             .then_some(())
             .ok_or_else(|| events.to_string())
     });
@@ -74,8 +68,39 @@ async fn an_ailing_receiver_gets_each_event_in_order_under_its_first_id() {
         1,
         "the receiver was asked while it is held"
     );
-    settled(&site, &mut daemon, 2).await;
-    assert_attempts(&hook.received(), &site);
+    settled(&site, &mut daemon, 4).await;
+    let received = hook.received();
+    let (of_it, others): (Vec<_>, Vec<_>) = received.into_iter().partition(|r| r.instance == held);
+    assert_eq!(others.len(), 2);
+    for other in others {
+        assert!(
+            other.at >= of_it[0].at + HOLD,
+            "{other:?} while the receiver is held"
+        );
+    }
+    assert_attempts(&of_it, &site);
+}
+
+/// 503 with a pause for whoever comes first, 500 when that comes again, and 200 ever after.
+fn ailing() -> impl FnMut(&Received) -> Answer {
+    let mut first = None;
+    let mut answers = [
+        Answer {
+            header: Some(("retry-after", HOLD.as_secs().to_string())),
+            ..Answer::status(StatusCode::SERVICE_UNAVAILABLE)
+        },
+        Answer::status(StatusCode::INTERNAL_SERVER_ERROR),
+    ]
+    .into_iter();
+    move |received| {
+        let first = first.get_or_insert_with(|| received.instance.clone());
+        let answer = if *first == received.instance {
+            answers.next()
+        } else {
+            None
+        };
+        answer.unwrap_or(Answer::status(StatusCode::OK))
+    }
 }
 
 /// One attempt that was throttled, one that failed, one that delivered; then the next event.
