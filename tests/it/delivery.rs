@@ -8,7 +8,7 @@ use readygate::core::event::EventType;
 use readygate::emulator::Action;
 use readygate::store::{DeliveryState, StoredEvent};
 
-use crate::harness::{Answer, Cloud, Daemon, Hook, Site, webhook};
+use crate::harness::{Answer, Cloud, Daemon, Hook, Received, Site, webhook};
 
 const WINDOW: Duration = Duration::from_secs(4);
 
@@ -21,6 +21,9 @@ grace = "500ms"
 [poll]
 pending = "2s"
 "#;
+
+/// Longer than anything takes that has no time of its own.
+const SOON: Duration = Duration::from_secs(20);
 
 /// Longer than it takes from a stopped agent to `instance.stale`.
 const HOLD: Duration = Duration::from_secs(7);
@@ -40,8 +43,47 @@ async fn settled(site: &Site, daemon: &mut Daemon, events: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ailing_receiver_gets_each_event_in_order_under_its_first_id() {
-    let cloud = Cloud::healthy(1, WINDOW).await;
+    let cloud = Cloud::healthy(3, WINDOW).await;
     let hook = Hook::serve(cloud.clock).await;
+    hook.answer_with(ailing());
+    // One at a time, so that nothing is under way when the receiver asks for a pause.
+    let one_at_a_time = "[delivery]\nin_flight_per_receiver = 1\n";
+    let settings = [SETTINGS, one_at_a_time, &webhook(&hook)].concat();
+    let site = Site::new(&cloud, &cloud.ids(), &settings);
+    let mut daemon = site.start().await;
+
+    until_received(&mut daemon, &hook, 1).await;
+    let held = hook.received()[0].instance.clone();
+    // While its `ready` is held up, its `stale` is committed behind it.
+    cloud.handle.act(&held, Action::StopAgent).unwrap();
+    let committed = daemon.process.until(SOON, "four committed events", |_| {
+        let events = site.events().len();
+        (events == 4)
+            .then_some(())
+            .ok_or_else(|| events.to_string())
+    });
+    committed.await;
+    assert_eq!(
+        hook.received().len(),
+        1,
+        "the receiver was asked while it is held"
+    );
+    settled(&site, &mut daemon, 4).await;
+    let received = hook.received();
+    let (of_it, others): (Vec<_>, Vec<_>) = received.into_iter().partition(|r| r.instance == held);
+    assert_eq!(others.len(), 2);
+    for other in others {
+        assert!(
+            other.at >= of_it[0].at + HOLD,
+            "{other:?} while the receiver is held"
+        );
+    }
+    assert_attempts(&of_it, &site);
+}
+
+/// 503 with a pause for whoever comes first, 500 when that comes again, and 200 ever after.
+fn ailing() -> impl FnMut(&Received) -> Answer {
+    let mut first = None;
     let mut answers = [
         Answer {
             header: Some(("retry-after", HOLD.as_secs().to_string())),
@@ -50,42 +92,19 @@ async fn an_ailing_receiver_gets_each_event_in_order_under_its_first_id() {
         Answer::status(StatusCode::INTERNAL_SERVER_ERROR),
     ]
     .into_iter();
-    hook.answer_with(move |_| answers.next().unwrap_or(Answer::status(StatusCode::OK)));
-    let settings = SETTINGS.to_owned() + &webhook(&hook).replace("\"instance.late\",", "");
-    let site = Site::new(&cloud, &cloud.ids(), &settings);
-    let mut daemon = site.start().await;
-    daemon
-        .process
-        .until(Duration::from_secs(20), "the first attempt", |_| {
-            let received = hook.received();
-            received
-                .first()
-                .map(drop)
-                .ok_or_else(|| "nothing received".to_owned())
-        })
-        .await;
-    // While `ready` is held up, `stale` is committed behind it.
-    cloud
-        .handle
-        .act(&cloud.ids()[0], Action::StopAgent)
-        .unwrap();
-    daemon
-        .process
-        .until(Duration::from_secs(20), "two committed events", |_| {
-            let events = site.events().len();
-            (events == 2)
-                .then_some(())
-                .ok_or_else(|| events.to_string())
-        })
-        .await;
-    assert_eq!(
-        hook.received().len(),
-        1,
-        "the receiver was asked while it is held"
-    );
-    settled(&site, &mut daemon, 2).await;
+    move |received| {
+        let first = first.get_or_insert_with(|| received.instance.clone());
+        let answer = if *first == received.instance {
+            answers.next()
+        } else {
+            None
+        };
+        answer.unwrap_or(Answer::status(StatusCode::OK))
+    }
+}
 
-    let received = hook.received();
+/// One attempt that was throttled, one that failed, one that delivered; then the next event.
+fn assert_attempts(received: &[Received], site: &Site) {
     let seen: Vec<(EventType, u16, u32)> = received
         .iter()
         .map(|r| (r.event_type, r.answered.as_u16(), r.attempt))
@@ -98,7 +117,7 @@ async fn an_ailing_receiver_gets_each_event_in_order_under_its_first_id() {
         (EventType::Stale, 200, 1),
     ];
     assert_eq!(seen, expected);
-    let [held, failed, delivered, stale] = &received[..] else {
+    let [held, failed, delivered, stale] = received else {
         panic!("four requests");
     };
     assert_eq!([&held.id, &failed.id], [&delivered.id; 2]);
@@ -106,7 +125,7 @@ async fn an_ailing_receiver_gets_each_event_in_order_under_its_first_id() {
     assert!(delivered.sequence < stale.sequence);
     let pause = failed.at.saturating_since(held.at);
     assert!(
-        pause >= HOLD && pause <= HOLD + Duration::from_secs(1),
+        HOLD <= pause && pause <= HOLD + Duration::from_secs(1),
         "{pause:?}"
     );
     let pause = delivered.at.saturating_since(failed.at);
@@ -128,6 +147,16 @@ async fn an_ailing_receiver_gets_each_event_in_order_under_its_first_id() {
     assert_eq!(verdicts, ["hold_receiver", "retry", "delivered"]);
 }
 
+async fn until_received(daemon: &mut Daemon, hook: &Hook, count: usize) {
+    let received = daemon.process.until(SOON, "attempts", |_| {
+        let received = hook.received().len();
+        (received >= count)
+            .then_some(())
+            .ok_or_else(|| format!("{received} of {count}"))
+    });
+    received.await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redirect_is_not_followed_and_drops_nothing() {
     let cloud = Cloud::healthy(1, WINDOW).await;
@@ -146,21 +175,11 @@ async fn a_redirect_is_not_followed_and_drops_nothing() {
         &(SETTINGS.to_owned() + &webhook(&hook)),
     );
     let mut daemon = site.start().await;
-    let attempts = |hook: &Hook| hook.received().len();
-    daemon
-        .process
-        .until(Duration::from_secs(20), "a second attempt", |process| {
-            let said = process.logs().iter().any(|log| {
-                log["error"]
-                    .as_str()
-                    .is_some_and(|error| error.contains("redirects are not followed"))
-            });
-            let again = attempts(&hook) >= 2;
-            (said && again)
-                .then_some(())
-                .ok_or_else(|| format!("said: {said}, again: {again}"))
-        })
-        .await;
+    until_received(&mut daemon, &hook, 2).await;
+    let logs = daemon.process.logs();
+    let mut errors = logs.iter().filter_map(|log| log["error"].as_str());
+    let said = errors.any(|error| error.contains("redirects are not followed"));
+    assert!(said, "{logs:?}");
     assert_eq!(
         elsewhere.received().len(),
         0,

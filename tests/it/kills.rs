@@ -40,6 +40,7 @@ async fn five_kills_lose_nothing_and_invent_nothing() {
     add_kills(&mut plan);
     let outcome = stage.play(plan).await;
     let judged = outcome.assert_told_rightly();
+    eprintln!("{judged}");
     let undisturbed = judged.undisturbed.silences_to_tell;
     let all = undisturbed + judged.disturbed.silences_to_tell;
     assert!(

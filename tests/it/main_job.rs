@@ -29,6 +29,7 @@ async fn a_thousand_instances_in_trouble_are_told_rightly_and_in_time() {
     let plan = stage.plan(SEED);
     let outcome = stage.play(plan).await;
     let judged = outcome.assert_told_rightly();
+    eprintln!("{judged}");
     let to_tell = judged.undisturbed.silences_to_tell;
     assert!(to_tell >= 100, "only {to_tell} silences to tell");
     outcome.assert_every_kind_occurred();
@@ -36,5 +37,6 @@ async fn a_thousand_instances_in_trouble_are_told_rightly_and_in_time() {
     outcome.assert_store_and_receiver_agree();
     let (calls, most) = outcome.calls();
     eprintln!("{calls} calls, at most {most} in a minute");
-    assert!(most <= 3000, "{most} calls in a minute");
+    // Some 400 of them look for the two dozen released, 15 calls to find one among a hundred.
+    assert!(most <= 800, "{most} calls in a minute");
 }

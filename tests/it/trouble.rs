@@ -58,7 +58,10 @@ grace = "2500ms"
 pending = "2s"
 ready_deadline = "25s"
 absent_after = "10s"
-{}"#,
+{}
+events = ["instance.ready", "instance.overdue", "instance.late", "instance.stale",
+    "instance.recovered", "instance.gone"]
+"#,
         webhook(hook)
     )
 }
@@ -257,7 +260,11 @@ impl Outcome {
                 at: event.at,
             });
         }
-        let mut judged = Judged::default();
+        let mut judged = Judged {
+            undisturbed: Report::default(),
+            disturbed: Report::default(),
+            pulse: self.stage.pulse.verdict(),
+        };
         for truth in &self.truths {
             let promise = self.promise_to(truth);
             let told = told.remove(&truth.id).unwrap_or_default();
@@ -265,13 +272,7 @@ impl Outcome {
             judged.add(report, promise.slack > PROMISE.slack);
         }
         assert!(told.is_empty(), "told of nobody we know: {told:?}");
-        let pulse = self.stage.pulse.verdict();
-        eprintln!("{judged}{pulse}");
-        assert!(
-            judged.is_clean(),
-            "{judged}outages: {:?}\n{pulse}",
-            self.outages
-        );
+        assert!(judged.is_clean(), "{judged}outages: {:?}", self.outages);
         judged
     }
 
@@ -402,12 +403,14 @@ impl Outcome {
 }
 
 /// How a run was judged.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Judged {
     /// Instances whose silences no outage can have delayed.
     pub(crate) undisturbed: Report,
     /// The others.
     pub(crate) disturbed: Report,
+    /// Whether the machine kept up.
+    pulse: String,
 }
 
 impl Judged {
@@ -435,6 +438,6 @@ impl Judged {
 impl fmt::Display for Judged {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "undisturbed:\n{}", self.undisturbed)?;
-        write!(f, "disturbed by outages:\n{}", self.disturbed)
+        writeln!(f, "disturbed by outages:\n{}{}", self.disturbed, self.pulse)
     }
 }

@@ -83,7 +83,7 @@ start = "never-installed"
     let [bare] = &cloud.handle.group("bare")[..] else {
         panic!("one bare instance");
     };
-    let ids = [&cloud.ids()[..], &[unknown.clone()]].concat();
+    let ids = [&cloud.ids()[..], std::slice::from_ref(&unknown)].concat();
     let ended = wait(&cloud, &ids, &["--timeout", "2s"])
         .ended(AT_ONCE * 3)
         .await;

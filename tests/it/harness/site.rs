@@ -122,7 +122,7 @@ pub(crate) fn write_private(folder: &Path, name: &str, text: &str) {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-/// The settings of a webhook receiver that is told of everything.
+/// The settings of a webhook receiver; more keys may follow.
 pub(crate) fn webhook(hook: &Hook) -> String {
     let url = &hook.url;
     format!(
@@ -132,8 +132,6 @@ name = "hook"
 kind = "webhook"
 url = "{url}"
 secret = "file:secret"
-events = ["instance.ready", "instance.overdue", "instance.late", "instance.stale",
-    "instance.recovered", "instance.gone"]
 "#
     )
 }
