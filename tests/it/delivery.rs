@@ -228,24 +228,15 @@ path = "history.jsonl"
 
     let stored = site.events();
     let history = fs::read_to_string(site.path("history.jsonl")).unwrap();
-    let lines: Vec<&[u8]> = history.lines().map(str::as_bytes).collect();
-    assert_eq!(lines.len(), stored.len());
+    assert_eq!(history.lines().count(), stored.len());
     for id in &ids {
         let of_it = |event: &&StoredEvent| event.instance == *id;
-        let bodies: Vec<&[u8]> = stored
-            .iter()
-            .filter(of_it)
-            .map(|e| e.body.as_slice())
-            .collect();
+        let bodies: Vec<&str> = stored.iter().filter(of_it).map(body).collect();
         // The lines of one instance stand in the order of its events, among those of others.
-        let written: Vec<&[u8]> = lines
-            .iter()
-            .copied()
-            .filter(|l| bodies.contains(l))
-            .collect();
+        let written: Vec<&str> = history.lines().filter(|l| bodies.contains(l)).collect();
         assert_eq!(written, bodies, "{id}");
-        let newest = fs::read(site.path("newest").join(format!("{id}.json"))).unwrap();
-        assert_eq!(newest.trim_ascii_end(), *bodies.last().unwrap(), "{id}");
+        let newest = fs::read_to_string(site.path("newest").join(format!("{id}.json"))).unwrap();
+        assert_eq!(newest.trim_end(), *bodies.last().unwrap(), "{id}");
     }
     let files = fs::read_dir(site.path("newest")).unwrap().count();
     assert_eq!(
@@ -253,4 +244,8 @@ path = "history.jsonl"
         ids.len(),
         "one file for each instance and nothing else"
     );
+}
+
+fn body(event: &StoredEvent) -> &str {
+    str::from_utf8(&event.body).unwrap()
 }

@@ -25,7 +25,7 @@ const SEED: u64 = 20_261_122;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_instances_in_trouble_are_told_rightly_and_in_time() {
-    let stage = Stage::set(1000, SEED).await;
+    let stage = Stage::set(1000, SEED, "").await;
     let plan = stage.plan(SEED);
     let outcome = stage.play(plan).await;
     let judged = outcome.assert_told_rightly();

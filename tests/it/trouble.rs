@@ -47,7 +47,7 @@ const PROMISE: Promise = Promise {
 };
 
 /// The settings that the promise is made for.
-fn settings(hook: &Hook) -> String {
+fn promised(hook: &Hook) -> String {
     format!(
         r#"
 [freshness]
@@ -71,7 +71,10 @@ events = ["instance.ready", "instance.overdue", "instance.late", "instance.stale
 pub(crate) enum Step {
     Trouble(InstanceId, Action),
     /// SIGKILL for the daemon, and a new one on the same state at once.
-    Kill,
+    Kill {
+        /// Only when an event is on its way, which is waited for a while.
+        while_telling: bool,
+    },
 }
 
 /// Steps by when they are taken, after the start of the daemon.
@@ -103,8 +106,9 @@ pub(crate) struct Outcome {
 }
 
 impl Stage {
-    /// A fleet of which nine in ten run, some boot and a few never had an agent.
-    pub(crate) async fn set(instances: usize, seed: u64) -> Self {
+    /// A fleet of which nine in ten run, some boot and a few never had an agent. `settings` are
+    /// more for the daemon.
+    pub(crate) async fn set(instances: usize, seed: u64, settings: &str) -> Self {
         let (booting, bare) = (instances * 8 / 100, instances * 2 / 100);
         let running = instances - booting - bare;
         let scenario = format!(
@@ -133,7 +137,8 @@ start = "never-installed"
         let scenario = Scenario::parse(&scenario, "the scenario of the test").unwrap();
         let cloud = Cloud::serve(&scenario).await;
         let hook = Hook::serve(cloud.clock).await;
-        let site = Site::new(&cloud, &cloud.ids(), &settings(&hook));
+        let settings = settings.to_owned() + &promised(&hook);
+        let site = Site::new(&cloud, &cloud.ids(), &settings);
         let pulse = Pulse::start(cloud.clock);
         Self {
             cloud,
@@ -162,6 +167,21 @@ start = "never-installed"
         plan
     }
 
+    /// Makes the receiver slow, so that more often something is on its way to it.
+    pub(crate) fn slow_down_receiver(&self, longest: Duration, seed: u64) {
+        self.hook.hesitate(longest, seed);
+    }
+
+    async fn until_telling(&self, daemon: &mut Daemon) {
+        let telling = daemon
+            .process
+            .until(Duration::from_secs(9), "an event", |_| {
+                let telling = self.hook.is_being_told();
+                telling.then_some(()).ok_or_else(|| "none".to_owned())
+            });
+        telling.await;
+    }
+
     /// Runs a daemon through the plan, stops it, and collects what there is to judge.
     pub(crate) async fn play(self, plan: Plan) -> Outcome {
         let clock = self.cloud.clock;
@@ -175,7 +195,10 @@ start = "never-installed"
                     daemon.process.assert_alive();
                     act(&self.cloud, &id, action);
                 }
-                Step::Kill => {
+                Step::Kill { while_telling } => {
+                    if while_telling {
+                        self.until_telling(&mut daemon).await;
+                    }
                     let from = clock.steady();
                     daemon.process.kill();
                     daemon.assert_no_errors();

@@ -1,6 +1,7 @@
 //! A receiver of webhooks that verifies, records, and answers what it is told to.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
 use readygate::clock::Clock;
 use readygate::core::event::{EventId, EventType};
 use readygate::core::id::InstanceId;
@@ -69,6 +72,10 @@ struct Desk {
 
 struct Shared {
     desk: Mutex<Desk>,
+    /// How long it thinks before it takes an event in.
+    hesitation: Mutex<Option<(ChaCha8Rng, Duration)>>,
+    /// Requests that are here and not taken in yet.
+    on_their_way: AtomicUsize,
     key: SigningKey,
     clock: Clock,
 }
@@ -89,6 +96,8 @@ impl Hook {
                 refused: Vec::new(),
                 behaviour: Box::new(|_| Answer::status(StatusCode::NO_CONTENT)),
             }),
+            hesitation: Mutex::new(None),
+            on_their_way: AtomicUsize::new(0),
             key: SigningKey::parse(KEY).unwrap(),
             clock,
         });
@@ -109,6 +118,18 @@ impl Hook {
     /// From here on answers as `behaviour` says.
     pub(crate) fn answer_with(&self, behaviour: impl FnMut(&Received) -> Answer + Send + 'static) {
         self.shared.desk.lock().unwrap().behaviour = Box::new(behaviour);
+    }
+
+    /// From here on takes each event in only after a while of up to `longest`. One whose sender
+    /// dies meanwhile was not received.
+    pub(crate) fn hesitate(&self, longest: Duration, seed: u64) {
+        let generator = ChaCha8Rng::seed_from_u64(seed);
+        *self.shared.hesitation.lock().unwrap() = Some((generator, longest));
+    }
+
+    /// Whether an event is on its way.
+    pub(crate) fn is_being_told(&self) -> bool {
+        self.shared.on_their_way.load(Ordering::Relaxed) > 0
     }
 
     /// Every request so far, in the order they came. Fails the test where one was not one of ours
@@ -132,7 +153,37 @@ impl Hook {
     }
 }
 
+/// Counts a request until it is taken in, or its sender has gone.
+struct OnItsWay<'a>(&'a AtomicUsize);
+
+impl<'a> OnItsWay<'a> {
+    fn count(number: &'a AtomicUsize) -> Self {
+        number.fetch_add(1, Ordering::Relaxed);
+        Self(number)
+    }
+}
+
+impl Drop for OnItsWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn hesitate(shared: &Shared) {
+    let _on_its_way = OnItsWay::count(&shared.on_their_way);
+    let pause = shared
+        .hesitation
+        .lock()
+        .unwrap()
+        .as_mut()
+        .map(|(generator, longest)| longest.mul_f64(generator.random_range(0.0..1.0)));
+    if let Some(pause) = pause {
+        shared.clock.sleep(pause).await;
+    }
+}
+
 async fn receive(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
+    hesitate(&shared).await;
     let Answer {
         status,
         header,
