@@ -178,7 +178,7 @@ async fn one_that_boots_is_waited_for() {
     assert_ready(&ended.stdout, &ids);
     assert!(ended.stdout.ends_with(&format!("{} ready\n", booting[0])));
     assert!(ended.stderr.contains("1 of 2 ready"), "{}", ended.stderr);
-    assert_eq!(cloud.handle.calls().0, 3, "one each 5 s");
+    assert!(cloud.handle.calls().0 <= 3, "more than one each 5 s");
 }
 
 #[tokio::test(flavor = "multi_thread")]
