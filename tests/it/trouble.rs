@@ -32,13 +32,22 @@ pub(crate) const WATCHED: Duration = Duration::from_secs(98);
 /// `poll.pending`, and the server's clock must be learned anew.
 const AFTER_RESTART: Duration = Duration::from_secs(3);
 
+/// How soon one is ready that boots when the queue of the start is gone: one poll, and the way of
+/// the event.
+const BOOTED_WITHIN: Duration = Duration::from_secs(3);
+
+/// How late `instance.overdue` may be: a watch begins with its first poll, whose time is known to
+/// a second.
+const OVERDUE_WITHIN: Duration = Duration::from_secs(5);
+
 /// What a daemon that was not disturbed is held to.
 const PROMISE: Promise = Promise {
     window: Duration::from_secs(20),
     grace: Duration::from_millis(2500),
     slack: Duration::from_secs(2),
-    // One poll of a pending instance, and the way of the event.
-    ready_within: Duration::from_secs(4),
+    // Everybody is ready at once after the start: one poll of a pending instance, and then
+    // hundreds of events queue for the receiver. Others have less time, see below.
+    ready_within: Duration::from_secs(10),
     // Two heartbeats, the first of which ends the silence, and one poll of a stale instance.
     recovered_within: Duration::from_secs(16),
     // Up to window and grace until it is asked for again, and three absences over half a window.
@@ -318,7 +327,6 @@ impl Outcome {
             window,
             grace,
             slack,
-            ready_within,
             recovered_within,
             ..
         } = PROMISE;
@@ -333,21 +341,33 @@ impl Outcome {
                 promise.recovered_within = recovered_within * 3 + later * 2;
             }
         }
-        let overdue = PROMISE.overdue_after.map(|after| self.watched.from + after);
-        let first = truth.first_heartbeat.max(Some(self.watched.from));
-        if [overdue, first]
-            .into_iter()
-            .flatten()
-            .any(|at| self.can_delay(at, ready_within))
-        {
-            promise.ready_within = ready_within + later;
-        }
+        promise.ready_within = self.ready_within(truth, later);
         if let Some((at, within)) = truth.released.zip(PROMISE.gone_within)
             && self.can_delay(at, within)
         {
             promise.gone_within = Some(within + later * 2);
         }
         promise
+    }
+
+    /// How soon ready and overdue must be told of an instance.
+    fn ready_within(&self, truth: &InstanceTruth, later: Duration) -> Duration {
+        let from = self.watched.from;
+        let overdue = PROMISE.overdue_after.map(|after| from + after);
+        let first = truth.first_heartbeat.max(Some(from));
+        let within = if truth.first_heartbeat.is_none() || first >= overdue {
+            OVERDUE_WITHIN
+        } else if first > Some(from + PROMISE.ready_within) {
+            BOOTED_WITHIN
+        } else {
+            PROMISE.ready_within
+        };
+        let mut due = [first, overdue].into_iter().flatten();
+        if due.any(|at| self.can_delay(at, within)) {
+            within + later
+        } else {
+            within
+        }
     }
 
     /// Whether an outage can delay what falls due at a time and is told within that much.
