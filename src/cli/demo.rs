@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use crate::daemon::Daemon;
 use crate::daemon::signals::StopSignals;
 use crate::daemon::supervise::{Stopper, Tasks};
+use crate::daemon::systemd::ServiceManager;
 use crate::emulator::Watched;
 
 use super::{Context, Exit, block_on};
@@ -58,7 +59,8 @@ async fn play(arguments: &Arguments, context: &Context) -> anyhow::Result<Exit> 
         wait_for_end(arguments.duration, signals, context).await;
         tell_end.send(emulator.now()).ok();
     };
-    let mut running = pin!(daemon.run(until));
+    let nobody = ServiceManager::none(context.clock);
+    let mut running = pin!(daemon.run(&nobody, until));
     let mut display = Display::open(&stage)?;
     let elapsed = loop {
         let ended = tokio::select! {

@@ -10,6 +10,7 @@ use crate::config::{LogSettings, Overrides, Settings};
 use crate::daemon::Daemon;
 use crate::daemon::signals::StopSignals;
 use crate::daemon::supervise::with_causes;
+use crate::daemon::systemd::ServiceManager;
 use crate::telemetry::logs::{self, LogForm};
 
 use super::{Context, Exit, block_on, complain};
@@ -79,6 +80,7 @@ fn start_logs(settings: &LogSettings, context: &Context) -> Result<(), logs::Log
 async fn daemon(settings: &Settings, context: &Context) -> anyhow::Result<Exit> {
     // Before anything that takes time, so that no signal is lost.
     let mut signals = StopSignals::listen().context("failed to listen for signals")?;
+    let manager = ServiceManager::from_environment(&context.environment, context.clock)?;
     let starting = Daemon::start(settings, &context.environment, context.clock);
     let daemon = tokio::select! {
         started = starting => match started {
@@ -97,7 +99,7 @@ async fn daemon(settings: &Settings, context: &Context) -> anyhow::Result<Exit> 
         let signal = signals.next().await;
         tracing::info!(signal, "asked to stop; the same signal again ends at once");
     };
-    match daemon.run(until).await {
+    match daemon.run(&manager, until).await {
         Ok(()) => Ok(Exit::Done),
         Err(failure) => {
             tracing::error!(error = with_causes(&failure), "the daemon failed");

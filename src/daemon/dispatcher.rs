@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
@@ -41,6 +42,26 @@ enum Happening {
     Committed(Requested),
     Timeout,
     Stop,
+}
+
+/// How often the dispatcher turns at least, and who hears that it does.
+pub(super) struct Pace {
+    interval: Option<Duration>,
+    turns: watch::Sender<()>,
+}
+
+impl Pace {
+    /// Without an interval it turns only when something happens.
+    pub(super) fn new(interval: Option<Duration>) -> (Self, watch::Receiver<()>) {
+        let (turns, heard) = watch::channel(());
+        (Self { interval, turns }, heard)
+    }
+
+    /// Says that one more turn is done, and gives when the next one must be.
+    fn turned(&self, now: Instant) -> Option<Instant> {
+        self.turns.send_replace(());
+        self.interval.map(|interval| now + interval)
+    }
 }
 
 /// A request to the store that has ended: what was asked for, and what became of it.
@@ -94,12 +115,13 @@ impl Dispatcher {
 
     /// Runs until it is to stop, and until what it had decided by then is committed. Calls that
     /// are under way then are dropped: nothing was learned from them yet.
-    pub(super) async fn run(mut self, mut stop: Stop) -> Result<(), DispatchError> {
+    pub(super) async fn run(mut self, mut stop: Stop, pace: Pace) -> Result<(), DispatchError> {
         loop {
             self.start_calls();
             self.request_commits();
             self.publish();
-            match self.next_happening(&mut stop).await? {
+            let latest = pace.turned(self.clock.now());
+            match self.next_happening(&mut stop, latest).await? {
                 Happening::Polled(polled) => self.scopes.handle_polled(&polled),
                 Happening::Committed((told, result)) => self.handle_committed(told, result)?,
                 Happening::Timeout => self.scopes.handle_timeout(self.clock.now()),
@@ -114,8 +136,13 @@ impl Dispatcher {
         Ok(())
     }
 
-    async fn next_happening(&mut self, stop: &mut Stop) -> Result<Happening, TaskFailure> {
-        let timeout = self.scopes.next_timeout();
+    /// Waits for what comes first, and not past `latest`.
+    async fn next_happening(
+        &mut self,
+        stop: &mut Stop,
+        latest: Option<Instant>,
+    ) -> Result<Happening, TaskFailure> {
+        let timeout = self.scopes.next_timeout().into_iter().chain(latest).min();
         let clock = self.clock;
         tokio::select! {
             () = stop.requested() => Ok(Happening::Stop),

@@ -17,6 +17,7 @@ mod scopes;
 pub mod signals;
 pub mod snapshot;
 pub mod supervise;
+pub mod systemd;
 
 use std::future::Future;
 use std::time::Duration;
@@ -31,9 +32,10 @@ use crate::store::{Health, Store};
 pub use assembly::StartError;
 
 use deliverer::Deliverer;
-use dispatcher::Dispatcher;
+use dispatcher::{Dispatcher, Pace};
 use snapshot::Snapshot;
 use supervise::{Stopper, TaskFailure, Tasks};
+use systemd::ServiceManager;
 
 /// A daemon that is ready to run.
 pub struct Daemon {
@@ -66,26 +68,31 @@ impl Daemon {
 
     /// Runs until `until` returns, and then ends in order: no more calls; what was decided is
     /// committed; what is due is delivered, as far as the grace time allows; the store is closed.
+    /// The service manager hears when the daemon is ready, how it does, and when it begins to end.
     ///
     /// # Errors
     /// A part of the daemon that failed. Whatever was committed is in the store, and whatever was
     /// not will be observed again.
-    pub async fn run(self, until: impl Future<Output = ()>) -> Result<(), TaskFailure> {
+    pub async fn run(
+        self,
+        manager: &ServiceManager,
+        until: impl Future<Output = ()>,
+    ) -> Result<(), TaskFailure> {
         let Self {
             dispatcher,
             deliverer,
             store,
+            snapshot,
             shutdown_grace,
             clock,
-            ..
         } = self;
+        let (pace, turns) = Pace::new(manager.turn_interval());
         let (stop_dispatcher, stop_deliverer) = (Stopper::new(), Stopper::new());
         let mut tasks = Tasks::default();
         let listener = stop_dispatcher.listener();
-        tasks.start(
-            "dispatcher",
-            async move { Ok(dispatcher.run(listener).await?) },
-        );
+        tasks.start("dispatcher", async move {
+            Ok(dispatcher.run(listener, pace).await?)
+        });
         let listener = stop_deliverer.listener();
         tasks.start(
             "deliverer",
@@ -100,7 +107,9 @@ impl Daemon {
                 return Err(TaskFailure::Failed { name: "store", reason });
             }
             () = log_health(&store) => {}
+            () = manager.follow(turns, snapshot) => {}
         }
+        manager.stopping().await;
         tracing::info!(grace_s = shutdown_grace.as_secs_f64(), "stopping");
         let drain = drain(&mut tasks, &stop_dispatcher, &stop_deliverer);
         tokio::select! {

@@ -17,5 +17,6 @@ mod main_job;
 mod not_found;
 mod settings;
 mod stop;
+mod systemd;
 mod trouble;
 mod wait;
