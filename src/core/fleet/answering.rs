@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{BatchId, Call, Fleet, Place};
-use crate::core::budget::Budget;
+use crate::core::budget::{Budget, Throttling};
 use crate::core::call::{CallReport, Disposition, Row};
 use crate::core::schedule::slot_index;
 use crate::core::status::{Sighting, Status};
@@ -50,8 +50,14 @@ impl Fleet {
                 self.handle_not_found(call, report, at);
             }
             Err(Disposition::Throttled { after }) => {
-                let server_now = self.clock.earliest(report.received);
-                budget.handle_throttling(*after, report.received, server_now, unit);
+                let throttling = Throttling {
+                    after: *after,
+                    sent: report.sent,
+                    received: report.received,
+                    date: report.date,
+                    server_now: self.clock.earliest(report.received),
+                };
+                budget.handle_throttling(&throttling, unit);
                 self.ask_again(call);
             }
             Err(Disposition::Retry) => self.handle_failure(call, PAUSE_AFTER_FAILURE, report),
