@@ -9,6 +9,9 @@
 //! UTC minute, because the provider counts in minutes. Then calls go on at half their rate, which
 //! grows back by a constant amount per second, and without a burst: whatever used up the account's
 //! quota may still be at it.
+//!
+//! Of a budget that is short, bisection of failing batches takes at most a fifth, suspects at most
+//! a tenth. What nobody else wants they may use.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -32,6 +35,17 @@ const GROWTH: Duration = Duration::from_secs(120);
 
 /// The longest pause after calls that failed for other reasons than throttling.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// What a call is for. Looking for bad IDs must not cost the good ones their turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Asking for whoever is due.
+    Routine,
+    /// Finding out which ID made a batch fail: a fifth of the budget.
+    Bisection,
+    /// Asking alone for an ID that would make a batch fail: a tenth of the budget.
+    Suspect,
+}
 
 /// A throttling answer: what it said, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +92,10 @@ pub struct Budget {
     calls_per_minute: u32,
     /// When each call of the last span stops counting, oldest first.
     frees: VecDeque<Instant>,
+    /// The same of those that bisected.
+    bisections: VecDeque<Instant>,
+    /// The same of those for suspects.
+    suspects: VecDeque<Instant>,
     /// When the next call would be made if all so far had been evenly spaced. It may run ahead of
     /// the time by a burst.
     even: Instant,
@@ -93,6 +111,8 @@ impl Budget {
         Self {
             calls_per_minute: calls_per_minute.max(1),
             frees: VecDeque::new(),
+            bisections: VecDeque::new(),
+            suspects: VecDeque::new(),
             even: ORIGIN,
             held_until: ORIGIN,
             growth: None,
@@ -100,20 +120,32 @@ impl Budget {
         }
     }
 
-    /// The first moment at which a call may be made, and what forbids it until then.
+    /// The first moment at which a call for this purpose may be made, and what forbids it until
+    /// then. Where more than a quarter of the budget is left, no purpose is held to its share.
     #[must_use]
-    pub fn available_at(&self) -> (Instant, &'static str) {
+    pub fn available_at(&self, purpose: Purpose) -> (Instant, &'static str) {
         let paced = self.even.saturating_sub(self.lead());
         let reasons = [
             (self.spent_until().unwrap_or(ORIGIN), "the budget is spent"),
             (paced, "calls are spaced evenly"),
             (self.held_until, "the API asked for a pause"),
+            (
+                self.share_until(purpose),
+                "its share of the budget is spent",
+            ),
         ];
         reasons.into_iter().fold((ORIGIN, "nothing"), later)
     }
 
+    /// Whether a call for this purpose may take the turn of one that is due.
+    #[must_use]
+    pub fn is_within_share(&self, purpose: Purpose, now: Instant) -> bool {
+        self.share(purpose)
+            .is_none_or(|(used, share)| room_from(used, share).is_none_or(|from| from <= now))
+    }
+
     /// A call is made now.
-    pub fn spend(&mut self, now: Instant) {
+    pub fn spend(&mut self, purpose: Purpose, now: Instant) {
         let (interval, lead) = (self.interval(), self.lead());
         let slowed = self.growth.filter(|growth| growth.share_at(now) < 1.0);
         self.even = match slowed {
@@ -130,8 +162,15 @@ impl Budget {
                 self.even.max(now).max(saved_from) + interval
             }
         };
-        while self.frees.pop_front_if(|free| *free <= now).is_some() {}
-        self.frees.push_back(now + SPAN);
+        let counted_as = match purpose {
+            Purpose::Routine => None,
+            Purpose::Bisection => Some(&mut self.bisections),
+            Purpose::Suspect => Some(&mut self.suspects),
+        };
+        for counted in [Some(&mut self.frees), counted_as].into_iter().flatten() {
+            while counted.pop_front_if(|free| *free <= now).is_some() {}
+            counted.push_back(now + SPAN);
+        }
     }
 
     /// A call was throttled. `unit` in 0..1 spreads what would else return together.
@@ -162,9 +201,26 @@ impl Budget {
 
     /// When the calls of the last span leave room for one more; nothing while they always do.
     fn spent_until(&self) -> Option<Instant> {
-        let limit = usize::try_from(self.calls_per_minute).unwrap_or(usize::MAX);
-        let index = self.frees.len().checked_sub(limit)?;
-        self.frees.get(index).copied()
+        room_from(&self.frees, self.calls_per_minute)
+    }
+
+    fn share_until(&self, purpose: Purpose) -> Instant {
+        let Some((used, share)) = self.share(purpose) else {
+            return ORIGIN;
+        };
+        let own = room_from(used, share).unwrap_or(ORIGIN);
+        let contended = self.calls_per_minute - self.calls_per_minute / 4;
+        let idle = room_from(&self.frees, contended).unwrap_or(ORIGIN);
+        own.min(idle)
+    }
+
+    /// The calls of the last span that count against the share of a purpose, and that share.
+    fn share(&self, purpose: Purpose) -> Option<(&VecDeque<Instant>, u32)> {
+        match purpose {
+            Purpose::Routine => None,
+            Purpose::Bisection => Some((&self.bisections, (self.calls_per_minute / 5).max(1))),
+            Purpose::Suspect => Some((&self.suspects, (self.calls_per_minute / 10).max(1))),
+        }
     }
 
     /// The even distance of calls.
@@ -184,6 +240,13 @@ impl Budget {
 }
 
 const ORIGIN: Instant = Instant::ORIGIN;
+
+/// When at most `limit` less one of these still count; nothing where that is so already.
+fn room_from(frees: &VecDeque<Instant>, limit: u32) -> Option<Instant> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let index = frees.len().checked_sub(limit)?;
+    frees.get(index).copied()
+}
 
 fn later(one: (Instant, &'static str), other: (Instant, &'static str)) -> (Instant, &'static str) {
     if other.0 > one.0 { other } else { one }

@@ -24,7 +24,11 @@ fn throttling_silences_until_the_time_named_or_the_next_minute() {
     for (after, expected) in [(named, 101.5), (None, 112.0)] {
         let mut budget = Budget::new(300);
         budget.handle_throttling(&throttling(after, 100.0), 0.0);
-        assert_eq!(budget.available_at().0, at(expected), "{after:?}");
+        assert_eq!(
+            budget.available_at(Purpose::Routine).0,
+            at(expected),
+            "{after:?}"
+        );
         assert_eq!(budget.throttled(), 1);
     }
 }
@@ -35,7 +39,7 @@ fn the_minute_that_counts_is_the_one_of_the_answer() {
     let mut late = throttling(None, 100.0);
     late.date = Some(Timestamp::from_seconds(60 * 8));
     budget.handle_throttling(&late, 0.0);
-    assert_eq!(budget.available_at().0, at(172.0));
+    assert_eq!(budget.available_at(Purpose::Routine).0, at(172.0));
 }
 
 /// Makes every call that may be made until `end`, and gives their times in seconds.
@@ -43,7 +47,7 @@ fn exhaust(budget: &mut Budget, mut now: f64, end: f64) -> Vec<f64> {
     let mut calls = Vec::new();
     loop {
         now = budget
-            .available_at()
+            .available_at(Purpose::Routine)
             .0
             .since_origin()
             .as_secs_f64()
@@ -51,7 +55,7 @@ fn exhaust(budget: &mut Budget, mut now: f64, end: f64) -> Vec<f64> {
         if now >= end {
             return calls;
         }
-        budget.spend(at(now));
+        budget.spend(Purpose::Routine, at(now));
         calls.push(now);
     }
 }
@@ -118,13 +122,52 @@ fn failures_pause_longer_and_longer_and_one_answer_ends_that() {
     assert_eq!(pause.until(), Some(now + second));
 }
 
+#[test]
+fn a_short_budget_is_shared_and_a_free_one_is_not() {
+    // Everybody wants every call; each purpose that is within its share comes first.
+    let mut budget = Budget::new(300);
+    let mut made = Vec::new();
+    let mut now = at(1000.0);
+    while now < at(1300.0) {
+        now = now.max(budget.available_at(Purpose::Routine).0);
+        let within = |purpose: &Purpose| {
+            budget.available_at(*purpose).0 <= now && budget.is_within_share(*purpose, now)
+        };
+        let purpose = PURPOSES.into_iter().rev().find(within).unwrap();
+        budget.spend(purpose, now);
+        made.push((now, purpose));
+    }
+    let most = |purpose| {
+        let of_it: Vec<_> = made.iter().filter(|call| call.1 == purpose).collect();
+        let within = |from: Instant| {
+            let later = of_it.iter().filter(|call| call.0 >= from);
+            later
+                .filter(|call| call.0 <= from + Duration::from_secs(60))
+                .count()
+        };
+        of_it.iter().map(|call| within(call.0)).max().unwrap()
+    };
+    assert_eq!((most(Purpose::Bisection), most(Purpose::Suspect)), (60, 30));
+
+    let mut budget = Budget::new(300);
+    let mut calls = 0;
+    while budget.available_at(Purpose::Bisection).0 < at(60.0) {
+        now = budget.available_at(Purpose::Bisection).0;
+        budget.spend(Purpose::Bisection, now);
+        calls += 1;
+    }
+    assert_eq!(calls, 225);
+}
+
+const PURPOSES: [Purpose; 3] = [Purpose::Routine, Purpose::Bisection, Purpose::Suspect];
+
 /// What happens to a budget.
 #[derive(Debug, Clone)]
 enum Step {
     /// Nobody wants a call for so many milliseconds.
     Idle(u64),
-    /// So many calls are wanted, each as soon as it may be made.
-    Calls(u8),
+    /// So many calls are wanted for a purpose, each as soon as it may be made.
+    Calls(u8, u8),
     /// The newest call is throttled, for so many milliseconds or to the next minute.
     Throttled(Option<u64>),
 }
@@ -132,7 +175,7 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         3 => (0_u64..40_000).prop_map(Step::Idle),
-        4 => (1_u8..60).prop_map(Step::Calls),
+        4 => (1_u8..60, 0_u8..3).prop_map(|(calls, purpose)| Step::Calls(calls, purpose)),
         1 => prop::option::of(0_u64..30_000).prop_map(Step::Throttled),
     ];
     prop::collection::vec(step, 1..60)
@@ -150,11 +193,14 @@ proptest! {
         for step in steps {
             match step {
                 Step::Idle(pause) => now = now + Duration::from_millis(pause),
-                Step::Calls(wanted) => for _ in 0..wanted {
-                    now = now.max(budget.available_at().0);
-                    budget.spend(now);
-                    made.push(now);
-                },
+                Step::Calls(wanted, purpose) => {
+                    let purpose = PURPOSES[usize::from(purpose)];
+                    for _ in 0..wanted {
+                        now = now.max(budget.available_at(purpose).0);
+                        budget.spend(purpose, now);
+                        made.push(now);
+                    }
+                }
                 Step::Throttled(after) => {
                     let answer = throttling(after.map(Duration::from_millis), 2.0);
                     let answer = Throttling { sent: now, received: now, ..answer };
@@ -184,8 +230,8 @@ proptest! {
         let mut budget = Budget::new(calls_per_minute);
         let mut now = at(1.0);
         for after in throttlings {
-            now = now.max(budget.available_at().0);
-            budget.spend(now);
+            now = now.max(budget.available_at(Purpose::Routine).0);
+            budget.spend(Purpose::Routine, now);
             let answer = throttling(Some(Duration::from_millis(after)), 2.0);
             let answer = Throttling { sent: now, received: now, ..answer };
             budget.handle_throttling(&answer, 0.5);
