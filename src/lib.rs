@@ -89,6 +89,9 @@
 //! is found; from then on it is asked for alone, more and more rarely, while the others go on. Both
 //! have a share of the budget when it is short, a fifth and a tenth.
 //!
+//! What is spent of a budget is stored. Calls are written down in small blocks before they are
+//! made, so that a kill between the two cannot grant any of them a second time.
+//!
 //! # Layers
 //!
 //! [`core`] is pure: no IO, no async, no clock, no randomness but what is passed in. The adapters

@@ -18,6 +18,12 @@ use std::time::Duration;
 
 use super::time::{Instant, Timestamp};
 
+mod ledger;
+
+pub use ledger::BudgetRecord;
+
+use ledger::Ledger;
+
 /// The span in which at most `calls_per_minute` are made. One second longer than the provider's
 /// minute: two calls may travel for different times and arrive closer together than they left.
 const SPAN: Duration = Duration::from_secs(61);
@@ -102,10 +108,13 @@ pub struct Budget {
     held_until: Instant,
     growth: Option<Growth>,
     throttled: u64,
+    /// Where it is kept across restarts.
+    ledger: Option<Ledger>,
 }
 
 impl Budget {
-    /// A budget of so many calls in any minute, none spent; at least one.
+    /// A budget of so many calls in any minute, none spent; at least one. It is not kept across
+    /// restarts: see [`Self::restore`] for one that is.
     #[must_use]
     pub fn new(calls_per_minute: u32) -> Self {
         Self {
@@ -117,6 +126,7 @@ impl Budget {
             held_until: ORIGIN,
             growth: None,
             throttled: 0,
+            ledger: None,
         }
     }
 
@@ -133,6 +143,7 @@ impl Budget {
                 self.share_until(purpose),
                 "its share of the budget is spent",
             ),
+            (self.covered_from(), "the next calls are being recorded"),
         ];
         reasons.into_iter().fold((ORIGIN, "nothing"), later)
     }
@@ -146,6 +157,9 @@ impl Budget {
 
     /// A call is made now.
     pub fn spend(&mut self, purpose: Purpose, now: Instant) {
+        if let Some(ledger) = &mut self.ledger {
+            ledger.spend();
+        }
         let (interval, lead) = (self.interval(), self.lead());
         let slowed = self.growth.filter(|growth| growth.share_at(now) < 1.0);
         self.even = match slowed {
@@ -176,6 +190,9 @@ impl Budget {
     /// A call was throttled. `unit` in 0..1 spreads what would else return together.
     pub fn handle_throttling(&mut self, throttling: &Throttling, unit: f64) {
         self.throttled += 1;
+        if let Some(ledger) = &mut self.ledger {
+            ledger.handle_throttling();
+        }
         let Throttling { sent, received, .. } = *throttling;
         let pause = throttling
             .after
@@ -202,6 +219,13 @@ impl Budget {
     /// When the calls of the last span leave room for one more; nothing while they always do.
     fn spent_until(&self) -> Option<Instant> {
         room_from(&self.frees, self.calls_per_minute)
+    }
+
+    fn covered_from(&self) -> Instant {
+        match &self.ledger {
+            Some(ledger) if !ledger.covers_a_call() => Instant::END,
+            Some(_) | None => ORIGIN,
+        }
     }
 
     fn share_until(&self, purpose: Purpose) -> Instant {

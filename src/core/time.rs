@@ -16,6 +16,9 @@ impl Instant {
     /// The clock's origin, before which there is nothing.
     pub const ORIGIN: Self = Self(0);
 
+    /// The last point there is: what waits for it waits for something else.
+    pub const END: Self = Self(u64::MAX);
+
     /// The point `elapsed` after the clock's origin; past 584 years it stays at the last one.
     #[must_use]
     pub fn from_origin(elapsed: Duration) -> Self {

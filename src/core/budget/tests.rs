@@ -159,6 +159,58 @@ fn a_short_budget_is_shared_and_a_free_one_is_not() {
     assert_eq!(calls, 225);
 }
 
+#[test]
+fn a_record_holds_the_pause_and_the_rate_after_it() {
+    let calendar = |seconds: i64| Timestamp::from_seconds(1_795_000_000 + seconds);
+    let mut budget = Budget::restore(300, None, at(100.0), calendar(100));
+    assert_eq!(budget.available_at(Purpose::Routine).0, Instant::END);
+    assert!(budget.poll_record(at(100.0), calendar(100)).is_some());
+    budget.handle_recorded();
+    assert_eq!(budget.record_due(), None);
+    let pause = Some(Duration::from_secs(20));
+    budget.handle_throttling(&throttling(pause, 100.0), 0.0);
+    let record = budget.poll_record(at(100.0), calendar(100)).unwrap();
+    assert_eq!(
+        (record.held_for, record.share),
+        (Duration::from_secs(20), 0.5)
+    );
+
+    let mut next = Budget::restore(300, Some(&record), at(1.0), calendar(106));
+    assert!(next.poll_record(at(1.0), calendar(106)).is_some());
+    next.handle_recorded();
+    assert_eq!(next.available_at(Purpose::Routine).0, at(15.0));
+    next.spend(Purpose::Routine, at(15.0));
+    let apart = next
+        .available_at(Purpose::Routine)
+        .0
+        .saturating_since(at(15.0));
+    assert_eq!(apart, SPAN / 300 * 2);
+}
+
+#[test]
+fn records_are_at_least_a_second_apart_and_calls_go_on_without_a_disk() {
+    let calendar = Timestamp::from_seconds(1_795_000_000);
+    let mut budget = Budget::restore(300, None, at(1.0), calendar);
+    let mut records = 0;
+    let mut now = at(1.0);
+    while now < at(61.0) {
+        if budget.poll_record(now, calendar).is_some() {
+            records += 1;
+            budget.handle_recorded();
+        }
+        while budget.available_at(Purpose::Routine).0 <= now {
+            budget.spend(Purpose::Routine, now);
+        }
+        now = now + Duration::from_millis(50);
+    }
+    assert!(records <= 61, "{records} records in a minute");
+    while budget.available_at(Purpose::Routine).0 < Instant::END {
+        budget.spend(Purpose::Routine, budget.available_at(Purpose::Routine).0);
+    }
+    budget.set_recordable(false);
+    assert!(budget.available_at(Purpose::Routine).0 < Instant::END);
+}
+
 const PURPOSES: [Purpose; 3] = [Purpose::Routine, Purpose::Bisection, Purpose::Suspect];
 
 /// What happens to a budget.
@@ -243,6 +295,50 @@ proptest! {
         let interval = SPAN.as_secs_f64() / f64::from(calls_per_minute);
         for pair in calls.windows(2).filter(|pair| pair[0] >= start + 120.0) {
             prop_assert!(pair[1] - pair[0] <= interval + 1e-6, "{pair:?}");
+        }
+    }
+
+    #[test]
+    fn a_kill_at_any_moment_refills_nothing(
+        calls_per_minute in 1_u32..400,
+        steps in prop::collection::vec((0_u64..3_000, 0_u8..20, 0_u8..8), 1..120),
+    ) {
+        let calendar = |now: Instant| Timestamp::from_seconds(1_795_000_000) + now.since_origin();
+        let mut now = at(1.0);
+        let mut budget = Budget::restore(calls_per_minute, None, now, calendar(now));
+        // What is on the disk, and what is on its way there.
+        let (mut stored, mut written): (Option<BudgetRecord>, Option<BudgetRecord>) = (None, None);
+        let mut made: Vec<Instant> = Vec::new();
+        for (pause, wanted, what) in steps {
+            now = now + Duration::from_millis(pause);
+            if let Some(record) = budget.poll_record(now, calendar(now)) {
+                written = Some(record);
+            }
+            match what {
+                // Killed; what was on its way may have arrived.
+                0 | 1 => {
+                    stored = if what == 0 { stored } else { written.take().or(stored) };
+                    written = None;
+                    budget = Budget::restore(calls_per_minute, stored.as_ref(), now, calendar(now));
+                }
+                2..5 => if let Some(record) = written.take() {
+                    stored = Some(record);
+                    budget.handle_recorded();
+                }
+                _ => {}
+            }
+            for _ in 0..wanted {
+                if budget.available_at(Purpose::Routine).0 <= now {
+                    budget.spend(Purpose::Routine, now);
+                    made.push(now);
+                }
+            }
+        }
+        for (index, start) in made.iter().enumerate() {
+            let minute = Duration::from_secs(60);
+            let calls = made[index..].iter();
+            let within = calls.take_while(|call| call.saturating_since(*start) <= minute);
+            prop_assert!(within.count() <= usize::try_from(calls_per_minute).unwrap());
         }
     }
 }
