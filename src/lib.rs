@@ -86,7 +86,11 @@
 //! See [`core::schedule`] for all of it, and [`core::budget`] for what holds it back.
 //!
 //! One ID that does not exist makes a whole call fail with 404. Such a batch is halved until the ID
-//! is found; from then on it is asked for alone, more and more rarely, while the others go on.
+//! is found; from then on it is asked for alone, more and more rarely, while the others go on. Both
+//! have a share of the budget when it is short, a fifth and a tenth.
+//!
+//! What is spent of a budget is stored. Calls are written down in small blocks before they are
+//! made, so that a kill between the two cannot grant any of them a second time.
 //!
 //! # Layers
 //!

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::budget::FailurePause;
+use super::budget::{FailurePause, Purpose};
 use super::call::BATCH_MAX;
 use super::id::InstanceId;
 use super::rules::{Policy, Rules};
@@ -20,10 +20,12 @@ use super::watch::{Change, Phase, Watch, WatchRecord};
 
 mod answering;
 mod asking;
+mod bisection;
 mod completeness;
 #[cfg(test)]
 mod tests;
 
+use bisection::{BisectionId, Bisections};
 use completeness::Completeness;
 
 /// The figures a fleet works with.
@@ -83,14 +85,17 @@ struct Slot {
     due: Instant,
     last_reply: Option<Instant>,
     place: Place,
+    /// Three random ones of its batch do not exist: it is asked for alone until it was answered.
+    in_doubt: bool,
 }
 
 /// A call in flight.
 #[derive(Debug, Clone)]
 struct Call {
     slots: Vec<u32>,
-    /// Asked because a batch with these in it failed.
-    is_part: bool,
+    purpose: Purpose,
+    /// The batch that failed with these in it.
+    part_of: Option<BisectionId>,
 }
 
 /// All watches of one scope.
@@ -105,9 +110,10 @@ pub struct Fleet {
     due: DueQueue,
     /// Watches whose IDs would fail a call for everybody in it.
     suspects: DueQueue,
-    /// Parts of batches that failed because of some ID in them, each to be asked alone.
-    parts: VecDeque<Vec<u32>>,
-    part_is_next: bool,
+    bisections: Bisections,
+    batches_in_doubt: u64,
+    /// What the newest call was for: purposes take turns.
+    newest: Purpose,
     calls: BTreeMap<BatchId, Call>,
     next_batch: u64,
     outbound: VecDeque<Batch>,
@@ -136,8 +142,9 @@ impl Fleet {
             index: HashMap::new(),
             due: DueQueue::default(),
             suspects: DueQueue::default(),
-            parts: VecDeque::new(),
-            part_is_next: false,
+            bisections: Bisections::default(),
+            batches_in_doubt: 0,
+            newest: Purpose::Suspect,
             calls: BTreeMap::new(),
             next_batch: 0,
             outbound: VecDeque::new(),
@@ -197,6 +204,7 @@ impl Fleet {
             due: now,
             last_reply: None,
             place: Place::Queued,
+            in_doubt: false,
         };
         match self.slots.get_mut(slot_index(slot)) {
             Some(vacant) => *vacant = Some(entry),
@@ -213,15 +221,10 @@ impl Fleet {
         };
         self.due.remove(slot);
         self.suspects.remove(slot);
-        for asked in self
-            .calls
-            .values_mut()
-            .map(|call| &mut call.slots)
-            .chain(&mut self.parts)
-        {
-            asked.retain(|other| *other != slot);
+        for call in self.calls.values_mut() {
+            call.slots.retain(|other| *other != slot);
         }
-        self.parts.retain(|part| !part.is_empty());
+        self.bisections.remove(slot);
         if let Some(removed) = self.slots.get_mut(slot_index(slot)).and_then(Option::take) {
             self.count_phase(Some(removed.watch.phase()), None);
         }
@@ -263,7 +266,7 @@ impl Fleet {
         };
         entry.due = due;
         entry.place = Place::Queued;
-        if entry.watch.is_suspect() {
+        if entry.in_doubt || entry.watch.is_suspect() {
             self.suspects.schedule(slot, due);
         } else {
             self.due.schedule(slot, due);
@@ -304,6 +307,13 @@ impl Fleet {
     #[must_use]
     pub const fn calls_made(&self) -> u64 {
         self.calls_made
+    }
+
+    /// Of how many batches three random IDs did not exist and nothing else was found: perhaps they
+    /// were asked for in the wrong region or account.
+    #[must_use]
+    pub const fn batches_in_doubt(&self) -> u64 {
+        self.batches_in_doubt
     }
 
     /// What is known of the server's time.

@@ -13,6 +13,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 pub struct Instant(u64);
 
 impl Instant {
+    /// The clock's origin, before which there is nothing.
+    pub const ORIGIN: Self = Self(0);
+
+    /// The last point there is: what waits for it waits for something else.
+    pub const END: Self = Self(u64::MAX);
+
     /// The point `elapsed` after the clock's origin; past 584 years it stays at the last one.
     #[must_use]
     pub fn from_origin(elapsed: Duration) -> Self {
@@ -23,6 +29,12 @@ impl Instant {
     #[must_use]
     pub const fn since_origin(self) -> Duration {
         Duration::from_nanos(self.0)
+    }
+
+    /// This much earlier, or the origin where that would be before it.
+    #[must_use]
+    pub fn saturating_sub(self, earlier: Duration) -> Self {
+        Self(self.0.saturating_sub(nanoseconds(earlier)))
     }
 
     /// Time from `earlier` to here, zero where `earlier` is the later one.

@@ -30,7 +30,7 @@ use super::deliverer::{Deliverer, Limits};
 use super::dispatcher::Dispatcher;
 use super::poller::Poller;
 use super::scope::{Labels, Scope, Subscriptions};
-use super::scopes::Scopes;
+use super::scopes::{Scopes, SharedBudget};
 use super::snapshot::Snapshot;
 
 /// Why a daemon could not start.
@@ -47,6 +47,9 @@ pub enum StartError {
         /// What the store said.
         source: ReadError,
     },
+    /// What is spent of a budget could not be read.
+    #[error("failed to read how many calls were made before")]
+    Budget(#[source] ReadError),
     /// Changes that the new settings ask for could not be stored.
     #[error("failed to bring the store up to the settings")]
     Update(#[from] Unavailable),
@@ -94,7 +97,11 @@ impl StartError {
         match self {
             Self::Client { .. } | Self::Secret { .. } | Self::Webhook(_) => true,
             Self::Credentials { source, .. } => !source.is_passing(),
-            Self::Store(_) | Self::Watches { .. } | Self::Update(_) | Self::File { .. } => false,
+            Self::Store(_)
+            | Self::Watches { .. }
+            | Self::Budget(_)
+            | Self::Update(_)
+            | Self::File { .. } => false,
         }
     }
 }
@@ -115,7 +122,8 @@ pub(super) async fn assemble(
     let clients = clients(settings, environment, clock).await?;
     let store = Store::open(&settings.store.folder, clock)?;
     settle_removed_receivers(settings, &store).await?;
-    let (budgets, budget_of) = budgets(&settings.scopes);
+    let (shares, budget_of) = shared_budgets(&settings.scopes);
+    let budgets = restore_budgets(shares, &store, clock).await?;
     let mut list = Vec::with_capacity(settings.scopes.len());
     for (scope_settings, budget) in settings.scopes.iter().zip(budget_of) {
         list.push(scope(settings, scope_settings, budget, &store, clock).await?);
@@ -225,30 +233,43 @@ fn receiver(settings: &ReceiverSettings, clock: Clock) -> Result<Receiver, Start
     }
 }
 
-/// The budgets, and of each scope the index of its own. Scopes whose account is set share one per
-/// (account, region), because that is how the provider counts; where they disagree on how much is
-/// theirs, the smallest holds.
-fn budgets(scopes: &[ScopeSettings]) -> (Vec<Budget>, Vec<usize>) {
-    let mut shared: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-    let mut calls_per_minute: Vec<u32> = Vec::new();
+/// The names and sizes of the budgets, and of each scope the index of its own. Scopes whose account
+/// is set share one per (account, region), because that is how the provider counts; where they
+/// disagree on how much is theirs, the smallest holds.
+fn shared_budgets(scopes: &[ScopeSettings]) -> (Vec<(String, u32)>, Vec<usize>) {
+    let mut budgets: Vec<(String, u32)> = Vec::new();
     let mut budget_of = Vec::with_capacity(scopes.len());
     for scope in scopes {
-        let next = calls_per_minute.len();
-        let key = scope
-            .account
-            .as_deref()
-            .map(|account| (account, scope.region.as_str()));
-        let index = key.map_or(next, |key| *shared.entry(key).or_insert(next));
-        match calls_per_minute.get_mut(index) {
-            Some(known) => *known = scope.calls_per_minute.min(*known),
-            None => calls_per_minute.push(scope.calls_per_minute),
+        // No name of a scope has a slash in it.
+        let name = match &scope.account {
+            Some(account) => format!("{account}/{}", scope.region),
+            None => scope.name.to_string(),
+        };
+        let index = budgets.iter().position(|(known, _)| *known == name);
+        let index = index.unwrap_or(budgets.len());
+        match budgets.get_mut(index) {
+            Some((_, known)) => *known = scope.calls_per_minute.min(*known),
+            None => budgets.push((name, scope.calls_per_minute)),
         }
         budget_of.push(index);
     }
-    (
-        calls_per_minute.into_iter().map(Budget::new).collect(),
-        budget_of,
-    )
+    (budgets, budget_of)
+}
+
+/// Budgets that go on where the store left them.
+async fn restore_budgets(
+    budgets: Vec<(String, u32)>,
+    store: &Store,
+    clock: Clock,
+) -> Result<Vec<SharedBudget>, StartError> {
+    let mut restored = Vec::with_capacity(budgets.len());
+    for (name, calls_per_minute) in budgets {
+        let record = store.load_budget(&name).await.map_err(StartError::Budget)?;
+        let (now, calendar) = (clock.now(), clock.steady());
+        let budget = Budget::restore(calls_per_minute, record.as_ref(), now, calendar);
+        restored.push(SharedBudget { name, budget });
+    }
+    Ok(restored)
 }
 
 fn subscriptions(receivers: &[ReceiverSettings]) -> Subscriptions {

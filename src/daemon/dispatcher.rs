@@ -14,7 +14,7 @@ use tokio::sync::{Notify, watch};
 use crate::clock::Clock;
 use crate::core::event::EventType;
 use crate::core::time::Instant;
-use crate::store::{Commit, CommitError, Committed, Store};
+use crate::store::{Commit, CommitError, Committed, Health, Store, Unavailable};
 
 use super::poller::{Polled, Poller};
 use super::scope::{Scope, Subscriptions};
@@ -31,6 +31,9 @@ pub(super) enum DispatchError {
     /// Phases could not be made durable; whether they were is read at the next start.
     #[error("failed to commit changes")]
     Commit(#[from] CommitError),
+    /// What calls are made could not be made durable.
+    #[error("failed to store the calls that are made")]
+    Record(#[from] Unavailable),
     /// A call panicked.
     #[error(transparent)]
     Call(#[from] TaskFailure),
@@ -40,6 +43,10 @@ pub(super) enum DispatchError {
 enum Happening {
     Polled(Polled),
     Committed(Requested),
+    /// The budget of this index is on the disk.
+    Recorded(usize, Result<(), Unavailable>),
+    /// The disk is full, or is not any more.
+    Health,
     Timeout,
     Stop,
 }
@@ -76,6 +83,8 @@ struct Told {
 
 type Request = Pin<Box<dyn Future<Output = Requested> + Send>>;
 
+type Recording = Pin<Box<dyn Future<Output = (usize, Result<(), Unavailable>)> + Send>>;
+
 /// Owns all fleets.
 pub(super) struct Dispatcher {
     scopes: Scopes,
@@ -83,6 +92,8 @@ pub(super) struct Dispatcher {
     poller: Poller,
     store: Store,
     requests: FuturesUnordered<Request>,
+    recordings: FuturesUnordered<Recording>,
+    health: watch::Receiver<Health>,
     /// Rung when there is something to deliver.
     outbox: Arc<Notify>,
     snapshot: watch::Sender<Snapshot>,
@@ -104,8 +115,10 @@ impl Dispatcher {
             scopes,
             wanted,
             poller,
+            health: store.health(),
             store,
             requests: FuturesUnordered::new(),
+            recordings: FuturesUnordered::new(),
             outbox,
             snapshot,
             events: BTreeMap::new(),
@@ -119,11 +132,17 @@ impl Dispatcher {
         loop {
             self.start_calls();
             self.request_commits();
+            self.request_records();
             self.publish();
             let latest = pace.turned(self.clock.now());
             match self.next_happening(&mut stop, latest).await? {
                 Happening::Polled(polled) => self.scopes.handle_polled(&polled),
                 Happening::Committed((told, result)) => self.handle_committed(told, result)?,
+                Happening::Recorded(budget, result) => {
+                    result?;
+                    self.handle_recorded(budget);
+                }
+                Happening::Health => self.handle_health(),
                 Happening::Timeout => self.scopes.handle_timeout(self.clock.now()),
                 Happening::Stop => break,
             }
@@ -132,6 +151,7 @@ impl Dispatcher {
         while let Some((told, result)) = self.requests.next().await {
             self.handle_committed(told, result)?;
         }
+        self.record_for_the_last_time().await?;
         self.publish();
         Ok(())
     }
@@ -147,6 +167,10 @@ impl Dispatcher {
         tokio::select! {
             () = stop.requested() => Ok(Happening::Stop),
             Some(requested) = self.requests.next() => Ok(Happening::Committed(requested)),
+            Some((budget, result)) = self.recordings.next() => {
+                Ok(Happening::Recorded(budget, result))
+            }
+            Ok(()) = self.health.changed() => Ok(Happening::Health),
             polled = self.poller.next() => polled.map(Happening::Polled),
             () = sleep_until(timeout, clock) => Ok(Happening::Timeout),
         }
@@ -176,6 +200,47 @@ impl Dispatcher {
                 self.requests
                     .push(Box::pin(async move { (told, store.commit(commits).await) }));
             }
+        }
+    }
+
+    /// Writes down which calls are going to be made.
+    fn request_records(&mut self) {
+        let (now, calendar) = (self.clock.now(), self.clock.steady());
+        for (index, shared) in self.scopes.budgets.iter_mut().enumerate() {
+            if let Some(record) = shared.budget.poll_record(now, calendar) {
+                let (store, name) = (self.store.clone(), shared.name.clone());
+                self.recordings.push(Box::pin(async move {
+                    (index, store.save_budget(name, record).await)
+                }));
+            }
+        }
+    }
+
+    /// Gives back what was reserved and is not going to be called. A disk that is full now must not
+    /// hold up the end.
+    async fn record_for_the_last_time(&mut self) -> Result<(), Unavailable> {
+        if matches!(*self.health.borrow(), Health::Full { .. }) {
+            return Ok(());
+        }
+        let (now, calendar) = (self.clock.now(), self.clock.steady());
+        for shared in &self.scopes.budgets {
+            if let Some(record) = shared.budget.last_record(now, calendar) {
+                self.store.save_budget(shared.name.clone(), record).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_recorded(&mut self, budget: usize) {
+        if let Some(shared) = self.scopes.budgets.get_mut(budget) {
+            shared.budget.handle_recorded();
+        }
+    }
+
+    fn handle_health(&mut self) {
+        let full = matches!(*self.health.borrow_and_update(), Health::Full { .. });
+        for shared in &mut self.scopes.budgets {
+            shared.budget.set_recordable(!full);
         }
     }
 

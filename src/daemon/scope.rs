@@ -71,8 +71,16 @@ impl Scope {
         error: Option<&ApiError>,
         budget: &mut Budget,
     ) {
+        let in_doubt = self.fleet.batches_in_doubt();
         self.fleet
             .handle_report(batch, report, rand::random(), budget);
+        if self.fleet.batches_in_doubt() > in_doubt {
+            tracing::warn!(
+                scope = %self.name,
+                region = self.region,
+                "three random IDs of one call do not exist: wrong region or account?"
+            );
+        }
         match (&report.outcome, error) {
             // One ID is at fault, not the API: it is told where that ID is judged.
             (Ok(_) | Err(Disposition::NotFound), _) => {

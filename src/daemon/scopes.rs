@@ -11,17 +11,26 @@ use super::scope::Scope;
 pub(super) struct Scopes {
     pub(super) list: Vec<Scope>,
     /// Each scope knows the index of its own.
-    pub(super) budgets: Vec<Budget>,
+    pub(super) budgets: Vec<SharedBudget>,
+}
+
+/// A budget and the name under which it is stored.
+#[derive(Debug)]
+pub(super) struct SharedBudget {
+    pub(super) name: String,
+    pub(super) budget: Budget,
 }
 
 impl Scopes {
     /// When there is next something to decide without an answer.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         let timeouts = self.list.iter().filter_map(|scope| {
-            let budget = self.budgets.get(scope.budget)?;
-            scope.fleet.poll_timeout(budget)
+            let shared = self.budgets.get(scope.budget)?;
+            scope.fleet.poll_timeout(&shared.budget)
         });
-        let (at, reason) = timeouts.min_by_key(|(at, _)| *at)?;
+        let records = self.budgets.iter();
+        let records = records.filter_map(|shared| shared.budget.record_due());
+        let (at, reason) = timeouts.chain(records).min_by_key(|(at, _)| *at)?;
         tracing::trace!(?at, reason, "next timeout");
         Some(at)
     }
@@ -29,8 +38,8 @@ impl Scopes {
     /// Decides on every call that may be made now.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         for scope in &mut self.list {
-            if let Some(budget) = self.budgets.get_mut(scope.budget) {
-                scope.fleet.handle_timeout(now, budget);
+            if let Some(shared) = self.budgets.get_mut(scope.budget) {
+                scope.fleet.handle_timeout(now, &mut shared.budget);
             }
         }
     }
@@ -48,7 +57,7 @@ impl Scopes {
         let Some(scope) = self.list.get_mut(*scope) else {
             return;
         };
-        let Some(budget) = self.budgets.get_mut(scope.budget) else {
+        let Some(shared) = self.budgets.get_mut(scope.budget) else {
             return;
         };
         tracing::debug!(
@@ -59,6 +68,6 @@ impl Scopes {
             duration_ms = report.received.saturating_since(report.sent).as_millis(),
             "a call ended"
         );
-        scope.handle_report(*batch, report, error.as_ref(), budget);
+        scope.handle_report(*batch, report, error.as_ref(), &mut shared.budget);
     }
 }

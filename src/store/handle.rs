@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::clock::Clock;
+use crate::core::budget::BudgetRecord;
 use crate::core::delivery::Delivery;
 use crate::core::event::EventId;
 use crate::core::id::{InstanceId, ReceiverName, ScopeName};
@@ -20,7 +21,7 @@ use super::error::{
 use super::folder::LockedFolder;
 use super::read_thread::{self, Read, Reply};
 use super::reader::{OutboxSummary, StoreReader, StoredAttempt, StoredDelivery, StoredEvent};
-use super::request::{Ask, Commit, Committed, EndedWatches, Settlement, Write};
+use super::request::{Ask, Commit, Committed, EndedWatches, Settlement, SpentBudget, Write};
 use super::writer::{Health, Writer};
 use super::{settle, sqlite};
 
@@ -111,6 +112,15 @@ impl Store {
             .await
     }
 
+    /// Stores what is spent of a budget. Once answered, the calls it reserves may be made.
+    ///
+    /// # Errors
+    /// The store is gone.
+    pub async fn save_budget(&self, name: String, record: BudgetRecord) -> Result<(), Unavailable> {
+        self.write(SpentBudget { name, record }, Write::SaveBudget)
+            .await
+    }
+
     /// Stores how an attempt ended and what follows for its lane.
     ///
     /// Delivered and dead: the delivery ends, and the next one of the lane is due at once. Retry:
@@ -143,6 +153,17 @@ impl Store {
     pub async fn load_watches(&self, scope: &ScopeName) -> Result<Vec<WatchRecord>, ReadError> {
         read(&self.history_reads, |reply| {
             Read::Watches(scope.clone(), reply)
+        })
+        .await
+    }
+
+    /// See [`StoreReader::budget`].
+    ///
+    /// # Errors
+    /// It cannot be read, or the store is closed.
+    pub async fn load_budget(&self, name: &str) -> Result<Option<BudgetRecord>, ReadError> {
+        read(&self.history_reads, |reply| {
+            Read::Budget(name.to_owned(), reply)
         })
         .await
     }

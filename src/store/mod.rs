@@ -11,10 +11,11 @@
 //! - `sqlite`, `schema`: connections, settings, migrations
 //! - `handle`, `request`: what can be asked of a [`Store`]
 //! - `writer`: the writing thread, group commit, and what follows a failure
-//! - `commit`, `settle`: what a request writes
+//! - `commit`, `settle`, `budget`: what a request writes
 //! - `reader`, `due`, `read_thread`: what can be read, and where
 //! - `column`: values of ours as columns
 
+mod budget;
 mod column;
 mod commit;
 mod due;

@@ -4,6 +4,7 @@ use std::io;
 
 use tokio::sync::{mpsc, oneshot};
 
+use crate::core::budget::BudgetRecord;
 use crate::core::delivery::Delivery;
 use crate::core::event::EventId;
 use crate::core::id::ScopeName;
@@ -24,6 +25,7 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, ReadError>>;
 #[derive(Debug)]
 pub(super) enum Read {
     Watches(ScopeName, Reply<Vec<WatchRecord>>),
+    Budget(String, Reply<Option<BudgetRecord>>),
     Due {
         now: Timestamp,
         limit: usize,
@@ -59,6 +61,7 @@ fn run(reader: StoreReader, mut requests: mpsc::Receiver<Read>) {
         // Whoever no longer waits for the answer does not need it.
         match request {
             Read::Watches(scope, reply) => reply.send(reader.watches(&scope)).ok(),
+            Read::Budget(name, reply) => reply.send(reader.budget(&name)).ok(),
             Read::Due {
                 now,
                 limit,

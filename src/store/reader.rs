@@ -8,6 +8,7 @@ use std::time::Duration;
 use rusqlite::{Connection, Row};
 use thiserror::Error;
 
+use crate::core::budget::BudgetRecord;
 use crate::core::delivery::{Delivery, Lane};
 use crate::core::event::{EventId, EventType};
 use crate::core::id::{InstanceId, ReceiverName, ScopeName};
@@ -17,7 +18,7 @@ use crate::core::watch::{Phase, WatchRecord};
 use super::column::{parse, to_lane, to_optional_time, to_time, to_u64, unreadable};
 use super::due::{self, Except};
 use super::error::{ReadError, ReaderOpenError};
-use super::{folder, sqlite};
+use super::{budget, folder, sqlite};
 
 /// How the deliveries of a store, or of one receiver, stand.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -165,6 +166,14 @@ impl StoreReader {
                 .query_map([scope.as_str()], to_watch)?
                 .collect()
         })
+    }
+
+    /// What is stored of a budget; nothing before its first call.
+    ///
+    /// # Errors
+    /// SQLite fails, or a value is none of ours.
+    pub fn budget(&self, name: &str) -> Result<Option<BudgetRecord>, ReadError> {
+        self.read(|connection| budget::load(connection, name))
     }
 
     /// The heads of at most `limit` lanes that are due at `now` (steady time), the most overdue

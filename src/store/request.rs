@@ -5,6 +5,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use crate::core::budget::BudgetRecord;
 use crate::core::delivery::{Lane, Verdict};
 use crate::core::event::{EventDraft, EventId};
 use crate::core::id::{InstanceId, ReceiverName, ScopeName};
@@ -66,10 +67,18 @@ pub struct Settlement {
 pub(super) enum Write {
     Commit(Ask<Vec<Commit>, Vec<Committed>, CommitError>),
     RemoveWatches(Ask<EndedWatches, usize, Unavailable>),
+    SaveBudget(Ask<SpentBudget, (), Unavailable>),
     Settle(Ask<Settlement, (), SettleError>),
     SettleRemovedReceivers(Ask<Vec<ReceiverName>, u64, Unavailable>),
     /// Wakes the thread so that it sees that it is to end.
     Close,
+}
+
+/// A budget as it is to be stored under its name.
+#[derive(Debug)]
+pub(super) struct SpentBudget {
+    pub(super) name: String,
+    pub(super) record: BudgetRecord,
 }
 
 /// Watches that nothing asks for any more.

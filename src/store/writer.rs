@@ -19,7 +19,7 @@ use crate::core::time::Timestamp;
 use super::error::StoreFailure;
 use super::folder::LockedFolder;
 use super::request::Write;
-use super::{commit, settle};
+use super::{budget, commit, settle};
 
 /// How many requests share a transaction: enough to hide the sync, few enough that the first does
 /// not wait for long.
@@ -237,6 +237,7 @@ impl Write {
                 commit::commit(connection, commits, clock)
             }),
             Self::RemoveWatches(ask) => ask.apply(connection, commit::remove_watches),
+            Self::SaveBudget(ask) => ask.apply(connection, budget::save),
             Self::Settle(ask) => ask.apply(connection, |connection, settlement| {
                 settle::settle(connection, settlement, now)
             }),
@@ -252,6 +253,7 @@ impl Write {
         match self {
             Self::Commit(ask) => ask.tell(),
             Self::RemoveWatches(ask) => ask.tell(),
+            Self::SaveBudget(ask) => ask.tell(),
             Self::Settle(ask) => ask.tell(),
             Self::SettleRemovedReceivers(ask) => ask.tell(),
             Self::Close => {}

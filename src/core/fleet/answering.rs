@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::bisection::Part;
 use super::{BatchId, Call, Fleet, Place};
-use crate::core::budget::Budget;
+use crate::core::budget::{Budget, Throttling};
 use crate::core::call::{CallReport, Disposition, Row};
 use crate::core::schedule::slot_index;
 use crate::core::status::{Sighting, Status};
@@ -17,13 +18,23 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// The same where somebody has to change something first: keys, permissions, the region.
 const PAUSE_AFTER_REFUSAL: Duration = Duration::from_secs(5);
 
+/// What may be the matter when nothing of a batch is found.
+const MISPLACED: &str = "; so it is for others of its batch: wrong region or account?";
+
+/// A number in 0..1.
+fn unit(random: u64) -> f64 {
+    let [first, second, third, fourth, ..] = random.to_be_bytes();
+    f64::from(u32::from_be_bytes([first, second, third, fourth])) / f64::from(u32::MAX)
+}
+
 impl Fleet {
-    /// Takes in how a call ended. `unit` in 0..1 spreads what would else be asked again together.
+    /// Takes in how a call ended. `random` spreads what would else be asked again together, and
+    /// draws the order in which a batch that failed is halved.
     pub fn handle_report(
         &mut self,
         id: BatchId,
         report: &CallReport,
-        unit: f64,
+        random: u64,
         budget: &mut Budget,
     ) {
         let Some(call) = self.calls.remove(&id) else {
@@ -43,20 +54,32 @@ impl Fleet {
         match &report.outcome {
             Ok(rows) => {
                 self.pause.handle_answer();
+                if let Some(of) = call.part_of {
+                    self.bisections.handle_answer(of);
+                }
                 self.handle_rows(&call, rows, report, at);
             }
             Err(Disposition::NotFound) => {
                 self.pause.handle_answer();
-                self.handle_not_found(call, report, at);
+                self.handle_not_found(call, random, report, at);
             }
             Err(Disposition::Throttled { after }) => {
-                let server_now = self.clock.earliest(report.received);
-                budget.handle_throttling(*after, report.received, server_now, unit);
+                let throttling = Throttling {
+                    after: *after,
+                    sent: report.sent,
+                    received: report.received,
+                    date: report.date,
+                    server_now: self.clock.earliest(report.received),
+                };
+                budget.handle_throttling(&throttling, unit(random));
                 self.ask_again(call);
             }
             Err(Disposition::Retry) => self.handle_failure(call, PAUSE_AFTER_FAILURE, report),
             Err(Disposition::Permanent) => self.handle_failure(call, PAUSE_AFTER_REFUSAL, report),
         }
+        let calls = &self.calls;
+        self.bisections
+            .forget_all_but(|of| calls.values().any(|call| call.part_of == Some(of)));
     }
 
     fn handle_failure(&mut self, call: Call, pause: Duration, report: &CallReport) {
@@ -66,8 +89,9 @@ impl Fleet {
 
     /// Nothing was learned of these: they stay as urgent as they were.
     fn ask_again(&mut self, call: Call) {
-        if call.is_part && !call.slots.is_empty() {
-            self.parts.push_front(call.slots);
+        if let Some(of) = call.part_of {
+            let slots = call.slots;
+            self.bisections.put_back(Part { slots, of });
             return;
         }
         for slot in call.slots {
@@ -78,15 +102,43 @@ impl Fleet {
     }
 
     /// Some ID in these does not exist, and the API says which only of one that is alone.
-    fn handle_not_found(&mut self, call: Call, report: &CallReport, at: Option<Timestamp>) {
-        let Call { mut slots, .. } = call;
-        if let [alone] = slots.as_slice() {
-            self.handle_sighting(*alone, &Sighting::NotFound, report, at);
-            return;
+    fn handle_not_found(
+        &mut self,
+        call: Call,
+        random: u64,
+        report: &CallReport,
+        at: Option<Timestamp>,
+    ) {
+        let Call { slots, part_of, .. } = call;
+        match (slots.as_slice(), part_of) {
+            ([], _) => {}
+            ([alone], _) => {
+                if let Some(of) = part_of {
+                    let was_in_doubt = self.bisections.is_in_doubt(of);
+                    self.bisections.handle_not_found(of);
+                    let is_in_doubt = self.bisections.is_in_doubt(of);
+                    self.batches_in_doubt += u64::from(is_in_doubt && !was_in_doubt);
+                }
+                self.handle_sighting(*alone, &Sighting::NotFound, report, at);
+            }
+            (_, None) => self.bisections.begin(slots, random),
+            (_, Some(of)) => self.bisections.split(Part { slots, of }),
         }
-        let second = slots.split_off(slots.len() / 2);
-        self.parts
-            .extend([slots, second].into_iter().filter(|part| !part.is_empty()));
+        if let Some(of) = part_of.filter(|of| self.bisections.is_in_doubt(*of)) {
+            for slot in self.bisections.give_up(of) {
+                self.doubt(slot);
+            }
+        }
+    }
+
+    /// Asks for it alone, as soon as the share of suspects allows.
+    fn doubt(&mut self, slot: u32) {
+        let Some(entry) = self.slot_mut(slot) else {
+            return;
+        };
+        entry.in_doubt = true;
+        let due = entry.due;
+        self.enqueue(slot, due);
     }
 
     fn handle_rows(
@@ -156,6 +208,7 @@ impl Fleet {
             return;
         };
         entry.last_reply = Some(report.received);
+        let was_in_doubt = std::mem::take(&mut entry.in_doubt);
         let before = entry.watch.phase();
         let change = match view {
             Some(view) => entry.watch.handle_sighting(sighting, view, &rules),
@@ -167,7 +220,10 @@ impl Fleet {
         let after = entry.watch.phase();
         match change {
             None => self.reschedule(slot),
-            Some(change) => {
+            Some(mut change) => {
+                if was_in_doubt && *sighting == Sighting::NotFound {
+                    change.record.reason.message.push_str(MISPLACED);
+                }
                 entry.place = Place::Committing;
                 self.changes.push_back(change);
                 self.count_phase(Some(before), Some(after));

@@ -1,15 +1,25 @@
 //! Which calls are made, and when.
 
-use std::time::Duration;
-
 use super::{Batch, BatchId, Call, Fleet, Place};
-use crate::core::budget::Budget;
+use crate::core::budget::{Budget, Purpose};
 use crate::core::call::BATCH_MAX;
-use crate::core::schedule::MIN_GAP;
+use crate::core::schedule::{DueQueue, MIN_GAP};
 use crate::core::time::Instant;
 
 /// How many entries of the queue are looked at to fill the seats of one call.
 const SEARCH_MAX: usize = 2 * BATCH_MAX;
+
+const PURPOSES: [Purpose; 3] = [Purpose::Routine, Purpose::Bisection, Purpose::Suspect];
+
+/// The order in which purposes are looked at after one had its turn.
+const fn after(newest: Purpose) -> [Purpose; 3] {
+    use Purpose::{Bisection, Routine, Suspect};
+    match newest {
+        Routine => [Bisection, Suspect, Routine],
+        Bisection => [Suspect, Routine, Bisection],
+        Suspect => [Routine, Bisection, Suspect],
+    }
+}
 
 impl Fleet {
     /// When [`Self::handle_timeout`] next has something to do within this budget, and what;
@@ -19,30 +29,39 @@ impl Fleet {
         if self.calls.len() >= self.calls_in_flight {
             return None;
         }
-        let origin = Instant::from_origin(Duration::ZERO);
-        let wanted = if self.parts.is_empty() {
-            let queues = [self.due.peek(), self.suspects.peek()];
-            let first = queues.into_iter().flatten().map(|(due, _)| due).min()?;
-            (first, "an instance is due")
-        } else {
-            (origin, "part of a failed batch waits to be asked")
-        };
-        let paused = (self.pause.until().unwrap_or(origin), "calls failed");
-        // The latest of the three decides; of equals the first.
+        let paused = (
+            self.pause.until().unwrap_or(Instant::ORIGIN),
+            "calls failed",
+        );
+        // Of each purpose the latest reason decides, of equals the first; of the purposes the
+        // earliest.
         let later = |latest: (Instant, _), other: (Instant, _)| {
             if other.0 > latest.0 { other } else { latest }
         };
-        Some(
-            [budget.available_at(), paused]
-                .into_iter()
-                .fold(wanted, later),
-        )
+        PURPOSES
+            .into_iter()
+            .filter_map(|purpose| {
+                let reasons = [budget.available_at(purpose), paused];
+                Some(reasons.into_iter().fold(self.wanted(purpose)?, later))
+            })
+            .min_by_key(|(at, _)| *at)
+    }
+
+    /// From when on there is a reason for a call, and which.
+    fn wanted(&self, purpose: Purpose) -> Option<(Instant, &'static str)> {
+        let due = |queue: &DueQueue| Some((queue.peek()?.0, "an instance is due"));
+        let part = (Instant::ORIGIN, "part of a failed batch waits to be asked");
+        match purpose {
+            Purpose::Routine => due(&self.due),
+            Purpose::Suspect => due(&self.suspects),
+            Purpose::Bisection => self.bisections.is_waiting().then_some(part),
+        }
     }
 
     /// Decides on every call that may be made now and has a reason to be made.
     pub fn handle_timeout(&mut self, now: Instant, budget: &mut Budget) {
         while self.poll_timeout(budget).is_some_and(|(at, _)| at <= now) {
-            let Some(call) = self.next_call(now) else {
+            let Some(call) = self.next_call(now, budget) else {
                 return;
             };
             let id = BatchId(self.next_batch);
@@ -54,7 +73,7 @@ impl Fleet {
                     instances.push(entry.watch.instance().clone());
                 }
             }
-            budget.spend(now);
+            budget.spend(call.purpose, now);
             self.calls_made += 1;
             self.calls.insert(id, call);
             self.outbound.push_back(Batch { id, instances });
@@ -66,47 +85,34 @@ impl Fleet {
         self.outbound.pop_front()
     }
 
-    /// Parts of failed batches and what is due take turns, so that bad IDs do not stop the good.
-    fn next_call(&mut self, now: Instant) -> Option<Call> {
-        let part_first = self.part_is_next;
-        self.part_is_next = !part_first;
-        let part = |fleet: &mut Self| {
-            fleet.parts.pop_front().map(|slots| Call {
-                slots,
-                is_part: true,
-            })
+    /// Purposes take turns; while somebody is due, the others only within their shares.
+    fn next_call(&mut self, now: Instant, budget: &Budget) -> Option<Call> {
+        let is_wanted = |purpose| self.wanted(purpose).is_some_and(|(at, _)| at <= now);
+        let contended = is_wanted(Purpose::Routine);
+        let may_go = |purpose: &Purpose| {
+            is_wanted(*purpose)
+                && budget.available_at(*purpose).0 <= now
+                && (!contended || budget.is_within_share(*purpose, now))
         };
-        let due = |fleet: &mut Self| {
-            fleet.take_due(now).map(|slots| Call {
-                slots,
-                is_part: false,
-            })
+        let purpose = after(self.newest).into_iter().find(may_go)?;
+        self.newest = purpose;
+        let (slots, part_of) = match purpose {
+            Purpose::Routine => (self.take_shared(now), None),
+            Purpose::Suspect => (self.suspects.pop().map(|(_, slot)| vec![slot])?, None),
+            Purpose::Bisection => {
+                let part = self.bisections.pop()?;
+                (part.slots, Some(part.of))
+            }
         };
-        if part_first {
-            part(self).or_else(|| due(self))
-        } else {
-            due(self).or_else(|| part(self))
-        }
+        Some(Call {
+            slots,
+            purpose,
+            part_of,
+        })
     }
 
-    /// The most urgent watch that is due, with the next most urgent in the seats that are free
-    /// anyway. A suspect goes alone.
-    fn take_due(&mut self, now: Instant) -> Option<Vec<u32>> {
-        let is_due = |entry: &(Instant, u32)| entry.0 <= now;
-        let shared = self.due.peek().filter(is_due);
-        let suspect = self.suspects.peek().filter(is_due);
-        match (shared, suspect) {
-            (None, None) => None,
-            (Some(shared), Some(suspect)) if suspect < shared => self.take_suspect(),
-            (None, Some(_)) => self.take_suspect(),
-            (Some(_), _) => Some(self.take_shared(now)),
-        }
-    }
-
-    fn take_suspect(&mut self) -> Option<Vec<u32>> {
-        self.suspects.pop().map(|(_, slot)| vec![slot])
-    }
-
+    /// The most urgent watches that are due, with the next most urgent in the seats that are free
+    /// anyway.
     fn take_shared(&mut self, now: Instant) -> Vec<u32> {
         let mut taken = Vec::with_capacity(BATCH_MAX);
         let mut passed_over = Vec::new();

@@ -120,6 +120,42 @@ fn one_unknown_id_among_a_hundred_costs_the_others_nothing_but_their_first_round
 }
 
 #[test]
+fn a_batch_of_which_three_random_ones_do_not_exist_is_asked_alone_and_in_doubt() {
+    let mut region = Region::healthy(200, 3000.0, 21);
+    region.budget = Budget::new(300);
+    // The first hundred are in another region; the others are here.
+    region.unknown[..100].fill(true);
+    let mut fleet = fleet_of(200, &SETTINGS, region.now);
+    region.run(&mut fleet, 1006.0);
+    assert_eq!(fleet.batches_in_doubt(), 1);
+    assert_eq!(
+        region.told(EventType::Ready).len(),
+        100,
+        "the good are not held up"
+    );
+
+    region.run(&mut fleet, 1300.0);
+    let reasons = region.reasons.iter();
+    let in_doubt = reasons
+        .filter(|reason| reason.contains("wrong region"))
+        .count();
+    assert!(in_doubt >= 90, "{in_doubt} were asked for alone");
+}
+
+#[test]
+fn bad_ids_found_by_halves_put_nobody_in_doubt_where_others_are_found() {
+    let mut region = Region::healthy(100, 3000.0, 22);
+    for bad in [1, 30, 31, 77, 99] {
+        region.unknown[bad] = true;
+    }
+    let mut fleet = fleet_of(100, &SETTINGS, region.now);
+    region.run(&mut fleet, 1004.0);
+    assert_eq!(fleet.batches_in_doubt(), 0);
+    assert_eq!(region.told(EventType::Ready).len(), 95);
+    assert!(region.calls <= 60, "{} calls", region.calls);
+}
+
+#[test]
 fn a_released_instance_is_gone_after_a_minute_and_the_others_stay_ready() {
     let mut region = Region::healthy(300, 3000.0, 9);
     let mut fleet = fleet_of(300, &SETTINGS, region.now);
@@ -156,7 +192,7 @@ fn an_empty_answer_for_everybody_makes_nobody_gone() {
                 outcome: Ok(Vec::new()),
                 ..region.call(&batch)
             };
-            fleet.handle_report(batch.id, &report, 0.5, &mut region.budget);
+            fleet.handle_report(batch.id, &report, 1 << 63, &mut region.budget);
         }
         region.commit(&mut fleet);
     }
@@ -224,8 +260,8 @@ fn rows_for_others_and_second_rows_are_counted_and_the_newest_is_believed() {
         date,
         outcome: Ok(rows),
     };
-    fleet.handle_report(batch.id, &report, 0.5, &mut region.budget);
-    fleet.handle_report(batch.id, &report, 0.5, &mut region.budget);
+    fleet.handle_report(batch.id, &report, 1 << 63, &mut region.budget);
+    fleet.handle_report(batch.id, &report, 1 << 63, &mut region.budget);
     let expected = Oddities {
         foreign_rows: 1,
         repeated_rows: 1,
@@ -243,7 +279,7 @@ fn nothing_more_is_decided_on_an_instance_until_its_change_is_committed() {
     fleet.handle_timeout(region.now, &mut region.budget);
     let batch = fleet.poll_batch().unwrap();
     let report = region.call(&batch);
-    fleet.handle_report(batch.id, &report, 0.5, &mut region.budget);
+    fleet.handle_report(batch.id, &report, 1 << 63, &mut region.budget);
     assert!(fleet.poll_change().is_some());
     assert_eq!(fleet.poll_timeout(&region.budget), None);
     fleet.handle_committed(&id(0), 9);
@@ -276,7 +312,7 @@ fn a_removed_watch_is_never_asked_again_and_its_slot_is_used_again() {
     let batch = fleet.poll_batch().unwrap();
     fleet.remove_watch(&id(1));
     let report = region.call(&batch);
-    fleet.handle_report(batch.id, &report, 0.5, &mut region.budget);
+    fleet.handle_report(batch.id, &report, 1 << 63, &mut region.budget);
     fleet.add_watches([(id(2), policy(), None)], region.now);
     region.commit(&mut fleet);
     region.run(&mut fleet, 1100.0);
@@ -338,7 +374,7 @@ proptest! {
                     if let Some(batch) = in_flight.pop_front() {
                         let report = answer(&mut region, &batch, kind);
                         region.now = report.received;
-                        fleet.handle_report(batch.id, &report, 0.5, &mut region.budget);
+                        fleet.handle_report(batch.id, &report, 1 << 63, &mut region.budget);
                     }
                 }
                 Step::Commit => region.commit(&mut fleet),

@@ -16,6 +16,17 @@ CREATE TABLE watch (
   PRIMARY KEY (scope, instance)
 ) STRICT, WITHOUT ROWID;
 
+-- What is spent of the calls of one (account, region), so that a restart does not refill it. The
+-- calls of the last minute are a list of [how long before `at`, how many].
+CREATE TABLE budget (
+  name TEXT NOT NULL PRIMARY KEY,
+  at INTEGER NOT NULL,
+  calls TEXT NOT NULL,
+  reserved INTEGER NOT NULL,
+  held_for INTEGER NOT NULL,
+  share REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+
 -- Positions follow the order of commits and are never used twice, so that a reader can go on
 -- after the last one it saw. The body holds the bytes every receiver gets.
 CREATE TABLE event (

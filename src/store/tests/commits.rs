@@ -5,6 +5,7 @@ use tempfile::tempdir;
 use super::super::writer::Turn;
 use super::super::{CommitError, StoreReader};
 use super::*;
+use crate::core::budget::BudgetRecord;
 
 #[tokio::test]
 async fn one_commit_holds_the_phase_the_event_and_a_delivery_for_each_receiver() {
@@ -181,4 +182,25 @@ async fn a_request_whose_asker_left_is_carried_out_all_the_same() {
     drop(asked.await);
     store.commit(Vec::new()).await.unwrap();
     assert_eq!(store.load_watches(&scope()).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_budget_is_read_back_as_it_was_stored_last() {
+    let folder = tempdir().unwrap();
+    let (store, _) = open(folder.path());
+    assert_eq!(store.load_budget("prod").await.unwrap(), None);
+    let mut record = BudgetRecord {
+        at: Timestamp::from_seconds(1_795_390_801),
+        calls: vec![(Duration::from_micros(60_999_999), 7), (Duration::ZERO, 1)],
+        reserved: 30,
+        held_for: Duration::from_millis(1500),
+        share: 0.5,
+    };
+    for share in [0.5, 1.0] {
+        record.share = share;
+        let saved = store.save_budget("prod".to_owned(), record.clone());
+        saved.await.unwrap();
+        let loaded = store.load_budget("prod").await.unwrap();
+        assert_eq!(loaded, Some(record.clone()));
+    }
 }

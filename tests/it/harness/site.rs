@@ -26,6 +26,16 @@ impl Site {
     /// A site whose one scope asks the cloud about these instances. `settings` holds everything
     /// but the scope and the watch.
     pub(crate) fn new(cloud: &Cloud, instances: &[InstanceId], settings: &str) -> Self {
+        Self::with_budget(cloud, instances, settings, 3000)
+    }
+
+    /// The same with so many calls in any 60 s.
+    pub(crate) fn with_budget(
+        cloud: &Cloud,
+        instances: &[InstanceId],
+        settings: &str,
+        calls_per_minute: u32,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let endpoint = &cloud.endpoint;
         let site = Self {
@@ -46,7 +56,7 @@ folder = "state"
 name = "prod"
 region = "cn-hangzhou"
 endpoint = "{endpoint}"
-calls_per_minute = 3000
+calls_per_minute = {calls_per_minute}
 
 [[watch]]
 scope = "prod"

@@ -16,6 +16,8 @@ pub(super) struct Region {
     pub(super) round_trip: Duration,
     pub(super) calls: usize,
     pub(super) told: Vec<(Instant, InstanceId, EventType)>,
+    /// Why, of every change.
+    pub(super) reasons: Vec<String>,
 }
 
 impl Region {
@@ -29,6 +31,7 @@ impl Region {
             round_trip: seconds(0.03),
             calls: 0,
             told: Vec::new(),
+            reasons: Vec::new(),
         }
     }
 
@@ -114,7 +117,7 @@ impl Region {
             while let Some(batch) = fleet.poll_batch() {
                 let report = self.call(&batch);
                 self.now = report.received;
-                fleet.handle_report(batch.id, &report, 0.5, &mut self.budget);
+                fleet.handle_report(batch.id, &report, 1 << 63, &mut self.budget);
             }
             self.commit(fleet);
         }
@@ -124,6 +127,7 @@ impl Region {
     pub(super) fn commit(&mut self, fleet: &mut Fleet) {
         while let Some(change) = fleet.poll_change() {
             let instance = change.record.instance.clone();
+            self.reasons.push(change.record.reason.message.clone());
             if let Some(event) = change.event {
                 self.told.push((self.now, instance.clone(), event));
             }
