@@ -43,7 +43,7 @@ const THINKS: Duration = Duration::from_millis(250);
 #[tokio::test(flavor = "multi_thread")]
 async fn five_kills_lose_nothing_and_invent_nothing() {
     // Enough at a time for a receiver that thinks about each.
-    let stage = Stage::set(500, SEED, "[delivery]\nin_flight_per_receiver = 64\n").await;
+    let stage = Stage::set(1000, SEED, "[delivery]\nin_flight_per_receiver = 64\n").await;
     stage.slow_down_receiver(THINKS, SEED);
     let mut plan = stage.plan(SEED);
     add_kills(&mut plan);
