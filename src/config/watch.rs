@@ -53,7 +53,8 @@ fn scope(table: &mut Table<'_>, scopes: &Names<ScopeName>) -> Option<ScopeName> 
     match value.parse() {
         Ok(name) if scopes.contains(&name) => Some(name),
         Ok(_) | Err(_) => {
-            table.note(place.problem(format!("there is no scope `{value}`"), remedy));
+            let what = format!("there is no scope `{value}`");
+            table.note_unless_incomplete(place.problem(what, remedy));
             None
         }
     }
