@@ -102,3 +102,21 @@ fn a_relative_path_starts_at_the_folder_of_its_own_file() {
     );
     assert_eq!(folder.load(BASE).unwrap().watches[0].instances.len(), 1);
 }
+
+#[test]
+fn a_watch_takes_its_ids_from_every_file_of_a_folder() {
+    let folder = Folder::new();
+    folder.write("ids/b.txt", "i-b\ni-a\n");
+    folder.write("ids/a.txt", "# api\ni-a\n");
+    folder.write("ids/.c.txt", "no ID\n");
+    folder.write("ids/a.txt~", "no ID\n");
+    folder.write("ids/notes.md", "no ID\n");
+    let text = format!("{BASE}[[watch]]\nscope = \"prod\"\nfile = \"ids\"\n");
+    let settings = folder.load(&text).unwrap();
+    assert_eq!(format!("{:?}", settings.watches[0].instances), "[i-a, i-b]");
+
+    folder.write("ids/c.txt", "i-c\nC\n");
+    folder.write("ids/d.txt/e", "");
+    folder.write("ids/a.txt", "A\n");
+    insta::assert_snapshot!(folder.problems(&text));
+}
