@@ -6,6 +6,7 @@
     reason = "a test that cannot go on fails"
 )]
 
+mod config;
 mod delivery;
 mod dependencies;
 mod emulate;
