@@ -49,7 +49,7 @@ Exit codes:
     0  done; wait: every instance is ready
     1  failed while running; wait: also when not one poll succeeded
     2  the command line or its values cannot be used
-   78  run: the settings cannot be used
+   78  run, config: the settings cannot be used
   124  wait: timed out
   130  interrupted";
 

@@ -2,6 +2,7 @@
 //!
 //! Values go to stdout, progress and reasons to stderr.
 
+mod config;
 mod demo;
 mod emulate;
 mod exit;
@@ -34,6 +35,7 @@ enum Command {
     Wait(wait::Arguments),
     Emulate(emulate::Arguments),
     Demo(demo::Arguments),
+    Config(config::Arguments),
 }
 
 /// What every command works with.
@@ -64,6 +66,7 @@ pub fn main() -> ExitCode {
         Command::Wait(arguments) => wait::wait(&arguments, &context),
         Command::Emulate(arguments) => emulate::emulate(&arguments, &context),
         Command::Demo(arguments) => demo::demo(&arguments, &context),
+        Command::Config(arguments) => config::config(&arguments, &context),
     };
     exit.unwrap_or_else(|error| {
         complain(&format!("{error:#}"));

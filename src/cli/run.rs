@@ -1,69 +1,37 @@
 //! `readygate run`: the daemon.
 
 use std::io::IsTerminal as _;
-use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
 
-use crate::config::{LogSettings, Overrides, Settings};
+use crate::config::{LogSettings, Settings};
 use crate::daemon::Daemon;
 use crate::daemon::signals::StopSignals;
 use crate::daemon::supervise::with_causes;
 use crate::daemon::systemd::ServiceManager;
 use crate::telemetry::logs::{self, LogForm};
 
+use super::config::SettingsArguments;
 use super::{Context, Exit, block_on, complain};
 
 /// Watch instances and tell receivers what becomes of them, until SIGTERM or Ctrl-C.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The settings file.
-    #[arg(
-        long,
-        value_name = "FILE",
-        default_value = "/etc/readygate/readygate.toml"
-    )]
-    config: PathBuf,
-    /// Keep state in this folder (store.folder).
-    #[arg(long, value_name = "FOLDER")]
-    state_folder: Option<String>,
-    /// What to log (log.level), such as `debug` or `info,readygate::ecs=trace`.
-    #[arg(long, value_name = "DIRECTIVE")]
-    log_level: Option<String>,
+    #[command(flatten)]
+    settings: SettingsArguments,
 }
 
 pub(super) fn run(arguments: &Arguments, context: &Context) -> anyhow::Result<Exit> {
-    let settings = match Settings::load(
-        Some(&arguments.config),
-        &context.environment,
-        &overrides(arguments),
-    ) {
+    let settings = match arguments.settings.load(context) {
         Ok(settings) => settings,
-        Err(problems) => {
-            complain(&format!("the settings cannot be used:\n{problems}"));
-            return Ok(Exit::Settings);
-        }
+        Err(exit) => return Ok(exit),
     };
     if let Err(error) = start_logs(&settings.log, context) {
         complain(&with_causes(&error));
         return Ok(Exit::Settings);
     }
     block_on(daemon(&settings, context))
-}
-
-fn overrides(arguments: &Arguments) -> Overrides {
-    let given = [
-        ("--state-folder", "store.folder", &arguments.state_folder),
-        ("--log-level", "log.level", &arguments.log_level),
-    ];
-    given.into_iter().fold(
-        Overrides::default(),
-        |overrides, (flag, key, value)| match value {
-            Some(value) => overrides.set(flag, key, value.as_str()),
-            None => overrides,
-        },
-    )
 }
 
 fn start_logs(settings: &LogSettings, context: &Context) -> Result<(), logs::LogsError> {

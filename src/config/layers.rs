@@ -5,7 +5,7 @@ use figment::{Figment, Metadata, Profile, Provider};
 
 use crate::environment::Environment;
 
-use super::load::SettingsFile;
+use super::files::Files;
 
 /// The reference: every key with its default.
 pub(super) const DEFAULTS: &str = include_str!("../../config/default.toml");
@@ -13,8 +13,8 @@ pub(super) const DEFAULTS: &str = include_str!("../../config/default.toml");
 /// What the name of an environment variable begins with to be a setting.
 const PREFIX: &str = "READYGATE_";
 
-/// The sections that are lists, which a variable can replace only as a whole.
-const LISTS: [&str; 3] = ["scope", "watch", "receiver"];
+/// The sections that are lists: joined over all files, and replaced as a whole by a variable.
+pub(super) const LISTS: [&str; 3] = ["scope", "watch", "receiver"];
 
 /// Values that flags set: the uppermost layer.
 #[derive(Debug, Clone, Default)]
@@ -46,11 +46,11 @@ impl Provider for Layer {
     }
 }
 
-/// Lays file, variables and flags over the defaults. Every variable and flag is a layer of its own,
-/// so that a problem can name it.
+/// Lays files, variables and flags over the defaults. Every file, variable and flag is a layer of its
+/// own, so that a problem can name it. The lists of files are joined; a variable replaces them.
 pub(super) fn stack(
     defaults: Dict,
-    file: Option<&SettingsFile>,
+    files: &Files,
     environment: &Environment,
     overrides: &Overrides,
 ) -> Figment {
@@ -70,15 +70,20 @@ pub(super) fn stack(
         let path: Vec<String> = key.split('.').map(str::to_owned).collect();
         layer(Metadata::from("flag", flag.as_str()), &path, value.clone())
     });
-    let from_file = file.map(|file| Layer {
-        metadata: Metadata::from("file", file.path.as_path()),
-        values: file.values.clone(),
-    });
     let lowest = Figment::from(Layer {
         metadata: Metadata::named("default"),
         values: defaults.clone(),
     });
-    (from_file.into_iter().chain(variables).chain(flags)).fold(lowest, Figment::merge)
+    let with_files = files.iter().fold(lowest, |below, file| {
+        below.admerge(Layer {
+            metadata: Metadata::from("file", file.path.as_path()),
+            values: file.values.clone(),
+        })
+    });
+    variables
+        .into_iter()
+        .chain(flags)
+        .fold(with_files, Figment::merge)
 }
 
 /// Variables that name a setting with one underscore where two belong, and how they should be named.

@@ -1,42 +1,30 @@
 //! From layers to settings.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
-
-use figment::providers::{Format as _, Toml};
-use figment::value::Dict;
 
 use crate::core::id::ScopeName;
 use crate::environment::Environment;
 
+use super::files::Files;
 use super::layers::{self, DEFAULTS, Overrides};
-use super::lines::Lines;
 use super::names::Names;
 use super::problem::{Origin, Problem, SettingsError};
 use super::report::Report;
 use super::settings::{Settings, WatchSettings};
 use super::table::Table;
-use super::{receiver, scope, sections, text_file, watch};
-
-/// The most a settings file may be, in bytes.
-const LARGEST: u64 = 4 * 1024 * 1024;
-
-/// A settings file that is TOML; whether it says anything sensible is not known yet.
-pub(super) struct SettingsFile {
-    pub(super) path: PathBuf,
-    pub(super) values: Dict,
-    lines: Lines,
-}
+use super::{files, receiver, scope, sections, watch};
 
 impl Settings {
-    /// Reads the settings: defaults, the file, `READYGATE_` variables, overrides, each over the one
-    /// before. Files that settings name (secrets, lists of IDs) are read as well.
+    /// Reads the settings: defaults, the file, the files of the `conf.d` beside it, `READYGATE_`
+    /// variables, overrides, each over the one before. Files that settings name (secrets, lists of
+    /// IDs) are read as well.
     ///
     /// # Errors
     ///
-    /// Every problem of all layers at once, except that a file that cannot be read or is no TOML is
-    /// told alone, because nothing can be said of the rest.
+    /// Every problem of all layers at once. Where a file cannot be read or is no TOML, what may
+    /// follow from that alone is left out: a scope that nobody names may be in that file.
     pub fn load(
         file: Option<&Path>,
         environment: &Environment,
@@ -52,16 +40,16 @@ pub(super) fn read(
     environment: &Environment,
     overrides: &Overrides,
 ) -> (Result<Settings, SettingsError>, BTreeSet<String>) {
-    let layered = file.map(SettingsFile::read).transpose().and_then(|file| {
-        let defaults = parse(DEFAULTS, &Origin::Default)?;
-        let figment = layers::stack(defaults, file.as_ref(), environment, overrides);
-        let lines = file.map(|file| file.lines).unwrap_or_default();
-        Ok(Report::new(figment, lines))
-    });
-    let report = match layered {
-        Ok(report) => report,
-        Err(problem) => return (Err(problem.into()), BTreeSet::new()),
+    let defaults = match files::parse(DEFAULTS, &Origin::Default) {
+        Ok(defaults) => defaults,
+        Err(problem) => return (Err(SettingsError::new(vec![problem])), BTreeSet::new()),
     };
+    let (files, unread) = file
+        .map(|file| Files::read(file, &defaults))
+        .unwrap_or_default();
+    let figment = layers::stack(defaults, &files, environment, overrides);
+    let report = Report::new(figment, files);
+    unread.into_iter().for_each(|problem| report.note(problem));
     let settings = settings(&report, file, environment);
     let keys = report.keys();
     let keys_as_text = keys.iter().map(String::as_str);
@@ -81,49 +69,6 @@ pub(super) fn read(
     (settings, keys)
 }
 
-impl SettingsFile {
-    fn read(path: &Path) -> Result<Self, Problem> {
-        let origin = |line| Origin::File {
-            path: path.to_owned(),
-            line,
-        };
-        let (text, _) = text_file::read(path, LARGEST).map_err(|error| Problem {
-            origin: origin(None),
-            key: String::new(),
-            what: format!("the settings file cannot be read: {error}"),
-            remedy: "create it or name another".to_owned(),
-        })?;
-        Ok(Self {
-            values: parse(&text, &origin(None))?,
-            lines: Lines::of(&text),
-            path: path.to_owned(),
-        })
-    }
-}
-
-/// Parses TOML. The parser's own text of an error shows the line, which can hold a secret, so only
-/// its number and the reason are taken.
-fn parse(text: &str, origin: &Origin) -> Result<Dict, Problem> {
-    Toml::from_str::<Dict>(text).map_err(|error| {
-        let before = error.span().and_then(|span| text.get(..span.start));
-        let line = before.map(|before| before.matches('\n').count() + 1);
-        let origin = match origin {
-            Origin::File { path, .. } => Origin::File {
-                path: path.clone(),
-                line,
-            },
-            Origin::Default | Origin::Variable(_) | Origin::Flag(_) => origin.clone(),
-        };
-        let reason = error.message().trim().replace('\n', ", ");
-        Problem {
-            origin,
-            key: String::new(),
-            what: format!("is not TOML: {reason}"),
-            remedy: "correct this line; nothing else of the file was read".to_owned(),
-        }
-    })
-}
-
 fn settings(report: &Report, file: Option<&Path>, environment: &Environment) -> Option<Settings> {
     let mut root = Table::root(report);
     let store = root.table("store").and_then(sections::store);
@@ -136,7 +81,7 @@ fn settings(report: &Report, file: Option<&Path>, environment: &Environment) -> 
 
     let mut names = Names::new();
     let scopes = root.tables("scope");
-    if scopes.as_ref().is_some_and(Vec::is_empty) {
+    if scopes.as_ref().is_some_and(Vec::is_empty) && !report.is_incomplete() {
         report.note(no_scope(file));
     }
     let scopes = whole(every(scopes, |table| scope::read(table, &mut names)));

@@ -1,9 +1,11 @@
 //! Settings: layers in, validated [`Settings`] out.
 //!
 //! Four layers, each over the one before: `config/default.toml` (embedded, and the reference), the
-//! settings file, the environment (`READYGATE_SECTION__KEY`), flags. What they add up to is read
-//! section by section; reading goes on after a problem, so that one run shows all of them.
+//! settings file and after it the files of the `conf.d` beside it, the environment
+//! (`READYGATE_SECTION__KEY`), flags. What they add up to is read section by section; reading goes
+//! on after a problem, so that one run shows all of them.
 
+mod files;
 mod ids;
 mod layers;
 mod lines;

@@ -40,8 +40,8 @@ impl fmt::Display for Origin {
 pub struct Problem {
     /// Who set it.
     pub origin: Origin,
-    /// The key, such as `poll.pending` or `receiver[0].url` (counted from 0); empty where it is the
-    /// file as a whole.
+    /// The key, such as `poll.pending` or `receiver[0].url` (counted from 0, over all files); empty
+    /// where it is the file as a whole.
     pub key: String,
     /// What is wrong. Holds no secret.
     pub what: String,
@@ -85,12 +85,6 @@ impl SettingsError {
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
         &self.problems
-    }
-}
-
-impl From<Problem> for SettingsError {
-    fn from(problem: Problem) -> Self {
-        Self::new(vec![problem])
     }
 }
 

@@ -6,13 +6,13 @@ use std::collections::BTreeSet;
 use figment::Figment;
 use figment::value::{Dict, Tag, Value};
 
-use super::lines::Lines;
+use super::files::Files;
 use super::problem::{Origin, Problem};
 
 /// What is shared by all tables of one reading.
 pub(super) struct Report {
     figment: Figment,
-    lines: Lines,
+    files: Files,
     problems: RefCell<Vec<Problem>>,
     keys: RefCell<BTreeSet<String>>,
 }
@@ -44,11 +44,11 @@ pub(super) struct Found<T> {
 }
 
 impl Report {
-    /// A reading of these layers; `lines` are those of the settings file.
-    pub(super) fn new(figment: Figment, lines: Lines) -> Self {
+    /// A reading of these layers, which these files are part of.
+    pub(super) fn new(figment: Figment, files: Files) -> Self {
         Self {
             figment,
-            lines,
+            files,
             problems: RefCell::default(),
             keys: RefCell::default(),
         }
@@ -80,6 +80,16 @@ impl Report {
         merged.and_then(Value::into_dict).unwrap_or_default()
     }
 
+    /// Whether a file could not be read, so that what seems to be missing may be there.
+    pub(super) const fn is_incomplete(&self) -> bool {
+        self.files.are_incomplete()
+    }
+
+    /// Where files set `section` or `section.key`, whoever wins.
+    pub(super) fn in_files(&self, key: &str) -> Vec<Origin> {
+        self.files.all_of(key)
+    }
+
     /// Who set a value.
     pub(super) fn origin(&self, tag: Tag, key: &str) -> Origin {
         let Some(metadata) = self.figment.get_metadata(tag) else {
@@ -87,10 +97,7 @@ impl Report {
         };
         let source = metadata.source.as_ref();
         if let Some(path) = source.and_then(|source| source.file_path()) {
-            return Origin::File {
-                path: path.to_owned(),
-                line: self.lines.line_of(key),
-            };
+            return self.files.origin(path, key);
         }
         match source.and_then(|source| source.custom()) {
             Some(name) if metadata.name == "flag" => Origin::Flag(name.to_owned()),

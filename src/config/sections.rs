@@ -72,7 +72,7 @@ pub(super) fn delivery(mut table: Table<'_>) -> Option<DeliverySettings> {
         && one > all
     {
         let what = format!("{one} is more than the {all} of delivery.in_flight");
-        table.note(each.problem(what, "lower it, or raise delivery.in_flight"));
+        table.note_unless_incomplete(each.problem(what, "lower it, or raise delivery.in_flight"));
     }
     table.finish();
     Some(DeliverySettings {

@@ -3,7 +3,7 @@
 //! A reading method that answers `None` for a value that is there has noted a problem. The keys that
 //! were asked for are the keys that exist, so what is left at the end is unknown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,6 +12,10 @@ use figment::value::{Dict, Value};
 
 use super::problem::{Origin, Problem};
 use super::report::{Found, Place, Report};
+
+/// What sections are expected to be.
+pub(super) const A_TABLE: &str = "a table";
+pub(super) const A_LIST_OF_TABLES: &str = "a list of tables";
 
 /// One table of the settings, being read.
 pub(super) struct Table<'r> {
@@ -43,6 +47,13 @@ impl<'r> Table<'r> {
     /// Notes a problem.
     pub(super) fn note(&self, problem: Problem) {
         self.report.note(problem);
+    }
+
+    /// Notes a problem that a file which could not be read may disprove.
+    pub(super) fn note_unless_incomplete(&self, problem: Problem) {
+        if !self.report.is_incomplete() {
+            self.report.note(problem);
+        }
     }
 
     /// Whether a key is set; asks nothing of its value.
@@ -198,7 +209,7 @@ impl<'r> Table<'r> {
             self.take(key);
             return Some(self.inner(place, Dict::new()));
         }
-        let found = self.read(key, "a table", |value| value.as_dict().cloned())?;
+        let found = self.read(key, A_TABLE, |value| value.as_dict().cloned())?;
         Some(self.inner(found.place, found.value))
     }
 
@@ -208,7 +219,7 @@ impl<'r> Table<'r> {
             self.take(key);
             return Some(Vec::new());
         }
-        let found = self.read(key, "a list of tables", |value| {
+        let found = self.read(key, A_LIST_OF_TABLES, |value| {
             let items = value.as_array()?.iter();
             let item = |value: &Value| Some((value.tag(), value.as_dict()?.clone()));
             items.map(item).collect::<Option<Vec<_>>>()
@@ -289,7 +300,16 @@ impl<'r> Table<'r> {
                 Some((_, known)) => format!("did you mean `{known}`?"),
                 None => format!("known here: {}", self.known.join(", ")),
             };
-            self.note(self.place_of(key).problem("is not a setting", remedy));
+            let place = self.place_of(key);
+            // A later layer can set it too and hide those in files, which are as wrong.
+            let in_files = self.report.in_files(&place.key).into_iter();
+            let mut origins: BTreeSet<Origin> = in_files.collect();
+            origins.insert(place.origin);
+            for origin in origins {
+                let key = place.key.clone();
+                let place = Place { key, origin };
+                self.note(place.problem("is not a setting", remedy.as_str()));
+            }
         }
     }
 }
@@ -336,7 +356,8 @@ fn whole_number(value: &Value) -> Option<i128> {
     value.to_i128().or_else(unsigned)
 }
 
-const fn kind_of(value: &Value) -> &'static str {
+/// What a value is, for people.
+pub(super) const fn kind_of(value: &Value) -> &'static str {
     match value {
         Value::String(..) | Value::Char(..) => "text",
         Value::Bool(..) => "true or false",

@@ -1,5 +1,7 @@
 //! Settings as users write them, from files in a folder of their own.
 
+mod files;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

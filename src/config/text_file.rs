@@ -1,8 +1,8 @@
-//! Reading the files that settings name.
+//! Reading the files that settings name, and finding them in folders.
 
-use std::fs::{File, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Reads a text of at most `limit` bytes, without its byte order mark.
 ///
@@ -27,4 +27,23 @@ pub(super) fn read(path: &Path, limit: u64) -> io::Result<(String, Metadata)> {
         Some(rest) => Ok((rest.to_owned(), metadata)),
         None => Ok((text, metadata)),
     }
+}
+
+/// The files of a folder whose names have this ending, such as `.toml`, in the order of their names.
+/// Hidden ones are what editors and package managers leave behind, so they do not count.
+///
+/// # Errors
+///
+/// Where the folder is missing, is none, or cannot be read.
+pub(super) fn files_of(folder: &Path, ending: &str) -> io::Result<Vec<PathBuf>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        names.push(entry?.file_name());
+    }
+    names.retain(|name| {
+        let name = name.as_encoded_bytes();
+        name.ends_with(ending.as_bytes()) && !name.starts_with(b".")
+    });
+    names.sort();
+    Ok(names.into_iter().map(|name| folder.join(name)).collect())
 }

@@ -1,6 +1,8 @@
 //! `[[watch]]`: which instances are followed, under which policy.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 use crate::core::gate::Gate;
@@ -17,7 +19,10 @@ use super::table::Table;
 use super::text_file;
 
 /// The most a file of IDs may be, in bytes: more than half a million IDs.
-const LARGEST: u64 = 16 * 1024 * 1024;
+const LARGEST: u64 = 64 * 1024 * 1024;
+
+/// How the names of the files end that count in a folder of IDs.
+const ENDING: &str = ".txt";
 
 /// How many bad IDs of one list are told one by one. A wrong file would drown everything else.
 const TOLD: usize = 10;
@@ -53,7 +58,9 @@ fn scope(table: &mut Table<'_>, scopes: &Names<ScopeName>) -> Option<ScopeName> 
     match value.parse() {
         Ok(name) if scopes.contains(&name) => Some(name),
         Ok(_) | Err(_) => {
-            table.note(place.problem(format!("there is no scope `{value}`"), remedy));
+            table.note_unless_incomplete(
+                place.problem(format!("there is no scope `{value}`"), remedy),
+            );
             None
         }
     }
@@ -66,7 +73,7 @@ fn instances(table: &mut Table<'_>) -> Option<Vec<InstanceId>> {
         } else {
             (
                 "has neither `instances` nor `file`",
-                "name the instances, or a file with one ID a line",
+                "name the instances, or a file or folder with one ID a line",
             )
         };
         table.note(table.place().problem(what, remedy));
@@ -100,28 +107,50 @@ fn listed(table: &mut Table<'_>, key: &'static str) -> Option<Vec<InstanceId>> {
     note_bad(table, &place, bad).then_some(good)
 }
 
+/// The IDs of one file, or of the files of a folder one after another.
 fn from_file(table: &mut Table<'_>, key: &'static str) -> Option<Vec<InstanceId>> {
     let Found { value: path, place } = table.path(key)?;
-    let text = match text_file::read(&path, LARGEST) {
-        Ok((text, _)) => text,
-        Err(error) => {
-            let what = format!("`{}` cannot be read: {error}", path.display());
-            table.note(place.problem(what, "create it, with one ID a line"));
-            return None;
-        }
+    let files = if path.is_dir() {
+        text_file::files_of(&path, ENDING)
+    } else {
+        Ok(vec![path.clone()])
     };
-    let ids::Ids { ids, bad_lines } = ids::parse(&text);
-    // The line is not repeated: this can be any file at all.
-    let bad = bad_lines.into_iter().map(|line| Problem {
+    let unreadable = |path: &Path, error: io::Error| {
+        let what = format!("`{}` cannot be read: {error}", path.display());
+        table.note(place.problem(what, "create it, with one ID a line"));
+    };
+    let files = files.map_err(|error| unreadable(&path, error)).ok()?;
+    let mut all = Vec::new();
+    let mut bad = Vec::new();
+    let mut read_all = true;
+    for file in files {
+        match text_file::read(&file, LARGEST) {
+            Ok((text, _)) => {
+                let ids::Ids { ids, bad_lines } = ids::parse(&text);
+                all.extend(ids);
+                let problem = |line| no_id(&file, line, &place);
+                bad.extend(bad_lines.into_iter().map(problem));
+            }
+            Err(error) => {
+                read_all = false;
+                unreadable(&file, error);
+            }
+        }
+    }
+    (note_bad(table, &place, bad) && read_all).then_some(all)
+}
+
+/// The line is not repeated: this can be any file at all.
+fn no_id(path: &Path, line: usize, place: &Place) -> Problem {
+    Problem {
         origin: Origin::File {
-            path: path.clone(),
+            path: path.to_owned(),
             line: Some(line),
         },
         key: place.key.clone(),
         what: "the line is not an instance ID (`i-...` or `mi-...`)".to_owned(),
         remedy: "correct or remove it".to_owned(),
-    });
-    note_bad(table, &place, bad.collect()).then_some(ids)
+    }
 }
 
 /// Notes problems with IDs, but not thousands of them. True where there are none.

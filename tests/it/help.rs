@@ -15,8 +15,11 @@ async fn every_command_explains_itself() {
         ("wait", Some("wait")),
         ("emulate", Some("emulate")),
         ("demo", Some("demo")),
+        ("config", Some("config")),
+        ("config-check", Some("config check")),
     ] {
-        let arguments: Vec<&str> = command.into_iter().chain(["--help"]).collect();
+        let words = command.into_iter().flat_map(str::split_whitespace);
+        let arguments: Vec<&str> = words.chain(["--help"]).collect();
         // The width must not depend on where the test runs.
         let width = [("COLUMNS", "100")];
         let help = Process::start_with(Clock::start(), Path::new("/"), &arguments, &width);

@@ -7,6 +7,7 @@
 )]
 
 mod budget;
+mod config;
 mod delivery;
 mod dependencies;
 mod emulate;
