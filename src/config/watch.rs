@@ -18,7 +18,7 @@ use super::settings::WatchSettings;
 use super::table::Table;
 use super::text_file;
 
-/// The most a file of IDs may be, in bytes: more than half a million IDs.
+/// The most a file of IDs may be, in bytes: more than two million IDs.
 const LARGEST: u64 = 64 * 1024 * 1024;
 
 /// How the names of the files end that count in a folder of IDs.
