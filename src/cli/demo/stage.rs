@@ -148,7 +148,8 @@ fn settings_text(announcement: &Announcement, hook: &str) -> String {
     let [window, grace, ready_deadline, absent_after, pending] =
         [WINDOW, GRACE, READY_DEADLINE, ABSENT_AFTER, PENDING].map(humantime::format_duration);
     format!(
-        r#"# The settings of a readygate demo. Times are a sixth of the cloud's.
+        r#"# The settings of a readygate demo. Everything is six times as fast as at the cloud: times are a
+# sixth, and so many more calls may be made in a minute.
 
 [store]
 folder = "state"
@@ -166,6 +167,7 @@ absent_after = "{absent_after}"
 name = "demo"
 region = "{region}"
 endpoint = "{endpoint}"
+calls_per_minute = 1800
 
 [[watch]]
 scope = "demo"
